@@ -1,0 +1,54 @@
+"""The one batch type of the package."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from salt.inputs import Target
+from salt.ragged import Ragged
+
+
+@dataclass(frozen=True, eq=False)
+class JetBatch:
+    """B jets with their constituents, as read: not normalised, nothing padded.
+
+    Args:
+        jets: [B, F] float32, the variables of the input ``jets`` in the order of the config.
+        constituents: For each other input its [T, F] float32 variables.
+        labels: For each target that the files hold: [B] for jets, [T] for constituents. int64 for the kinds
+            ``class`` (index into the classes, -1 for none) and ``index``, float32 for ``number``. Absent where a file
+            that is only to be scored does not have the variable.
+        rows: [B] int64, the row of each jet in the files one after the other.
+        slots: For each constituent input [T] int64: the place of each constituent on the padded axis of the file.
+    """
+
+    jets: Tensor
+    constituents: Mapping[str, Ragged]
+    labels: Mapping[Target, Tensor]
+    rows: Tensor
+    slots: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return self.jets.shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "JetBatch":
+        """On another device. Rows and slots stay on the host, which is where they are used."""
+        return JetBatch(
+            self.jets.to(device, non_blocking=non_blocking),
+            {k: v.to(device, non_blocking) for k, v in self.constituents.items()},
+            {k: v.to(device, non_blocking=non_blocking) for k, v in self.labels.items()},
+            self.rows,
+            self.slots,
+        )
+
+    def pin_memory(self) -> "JetBatch":
+        """In page-locked memory; PyTorch's loader calls this."""
+        return JetBatch(
+            self.jets.pin_memory(),
+            {k: v.pin_memory() for k, v in self.constituents.items()},
+            {k: v.pin_memory() for k, v in self.labels.items()},
+            self.rows,
+            self.slots,
+        )

@@ -1,0 +1,148 @@
+"""Rows of many jets back to back: the one layout of everything that a jet has a varying number of.
+
+Axis letters, here and in the whole package: **B** jets, **T** constituents back to back, **P** pairs of constituents
+of one jet, **F** input variables, **D** embedding width, **H** heads, **C** classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Values of the constituents of B jets, back to back.
+
+    The constituents of jet b are ``values[offsets[b]:offsets[b + 1]]``. In plain Python::
+
+        [values[start:stop] for start, stop in zip(offsets[:-1], offsets[1:])]
+
+    Args:
+        values: [T, ...], T the number of constituents of all jets together.
+        offsets: [B + 1] int64, from 0 to T, on the device of the values.
+        host_offsets: The same numbers in the memory of the host, so that no kernel and no shape waits for the device.
+    """
+
+    values: Tensor
+    offsets: Tensor
+    host_offsets: Tensor
+
+    @classmethod
+    def from_counts(cls, values: Tensor, counts: Tensor) -> "Ragged":
+        """Builds it from the number of constituents of each jet, both on the host."""
+        offsets = torch.zeros(len(counts) + 1, dtype=torch.int64)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        return cls(values, offsets, offsets)
+
+    @property
+    def num_jets(self) -> int:
+        """B."""
+        return self.host_offsets.shape[0] - 1
+
+    @property
+    def host_counts(self) -> Tensor:
+        """[B] number of constituents of each jet, on the host."""
+        return self.host_offsets.diff()
+
+    @property
+    def counts(self) -> Tensor:
+        """[B] number of constituents of each jet, on the device."""
+        return self.offsets.diff()
+
+    @property
+    def max_count(self) -> int:
+        """The largest number of constituents of a jet; 0 without jets."""
+        return int(self.host_counts.max()) if self.num_jets else 0
+
+    @cached_property
+    def jet_T(self) -> Tensor:  # noqa: N802
+        """[T] the jet to which each constituent belongs."""
+        jets = torch.arange(self.num_jets, device=self.offsets.device)
+        return torch.repeat_interleave(jets, self.counts, output_size=self.values.shape[0])
+
+    def with_values(self, values: Tensor) -> "Ragged":
+        """The same jets with other values, [T, ...]."""
+        new = replace(self, values=values)
+        if "jet_T" in self.__dict__:
+            new.__dict__["jet_T"] = self.__dict__["jet_T"]
+        return new
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Ragged":
+        """On another device; the host's copy of the offsets stays where it is."""
+        return Ragged(
+            self.values.to(device, non_blocking=non_blocking),
+            self.offsets.to(device, non_blocking=non_blocking),
+            self.host_offsets,
+        )
+
+    def pin_memory(self) -> "Ragged":
+        """In page-locked memory, from which copies to a GPU run beside its work."""
+        return Ragged(self.values.pin_memory(), self.offsets.pin_memory(), self.host_offsets)
+
+
+def sum_rows(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """Sums rows that belong together: [T, ...] and [T] segment numbers to [num_segments, ...]; 0 for none."""
+    return values.new_zeros((num_segments, *values.shape[1:])).index_add(0, segment, values)
+
+
+def softmax_rows(logits: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """Softmax over the rows of each segment, for each column: [T, ...] and [T] to [T, ...]."""
+    shape = (num_segments, *logits.shape[1:])
+    index = segment.reshape(-1, *([1] * (logits.dim() - 1))).expand_as(logits)
+    largest = logits.new_full(shape, -torch.inf).scatter_reduce(0, index, logits.detach(), "amax")
+    exponent = (logits - largest.index_select(0, segment)).exp()
+    return exponent / sum_rows(exponent, segment, num_segments).index_select(0, segment)
+
+
+def merge(parts: Sequence[Ragged]) -> tuple[Ragged, list[Tensor]]:
+    """Puts the constituents of several inputs together, jet by jet, in the order of the inputs.
+
+    Returns:
+        The merged rows, and for each input the [T_input] positions of its rows among them, so that
+        ``merged.values.index_select(0, positions[k])`` gives the k-th input back.
+    """
+    if len(parts) == 1:
+        return parts[0], [torch.arange(parts[0].values.shape[0], device=parts[0].values.device)]
+    device = parts[0].offsets.device
+    offsets = torch.stack([p.offsets for p in parts]).sum(0)
+    host = torch.stack([p.host_offsets for p in parts]).sum(0)
+    positions = []
+    before = torch.zeros(parts[0].num_jets, dtype=torch.int64, device=device)
+    for part in parts:
+        shift = offsets[:-1] + before - part.offsets[:-1]
+        rows = torch.arange(part.values.shape[0], device=device)
+        positions.append(rows + shift.index_select(0, part.jet_T))
+        before = before + part.counts
+    order = torch.argsort(torch.cat(positions))
+    values = torch.cat([p.values for p in parts]).index_select(0, order)
+    return Ragged(values, offsets, host), positions
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """All unordered pairs of different constituents of one jet.
+
+    Args:
+        first: [P] position of one constituent among the T.
+        second: [P] position of the other; always larger.
+    """
+
+    first: Tensor
+    second: Tensor
+
+
+def pairs(ragged: Ragged) -> Pairs:
+    """The pairs i < j of each jet, jet by jet, ordered by i and then j."""
+    counts = ragged.host_counts
+    total = int((counts * (counts - 1) // 2).sum())
+    device = ragged.offsets.device
+    rows = torch.arange(ragged.values.shape[0], device=device)
+    end = ragged.offsets[1:].index_select(0, ragged.jet_T)
+    partners = end - rows - 1
+    first = torch.repeat_interleave(rows, partners, output_size=total)
+    start = torch.cumsum(partners, 0) - partners
+    second = torch.arange(total, device=device) - start.index_select(0, first) + first + 1
+    return Pairs(first, second)
