@@ -1,0 +1,17 @@
+"""What a model can learn about jets and their constituents."""
+
+from salt.tasks.base import Column, Embedding, Loss, Task, TaskFactory
+from salt.tasks.classification import Classification
+from salt.tasks.regression import Regression
+from salt.tasks.vertexing import Vertexing
+
+__all__ = [
+    "Classification",
+    "Column",
+    "Embedding",
+    "Loss",
+    "Regression",
+    "Task",
+    "TaskFactory",
+    "Vertexing",
+]

@@ -78,7 +78,7 @@ class Task(nn.Module, ABC):
         self.weight = weight
         self.targets = targets
 
-    def adopt(self, statistics: Statistics) -> None:  # noqa: B027 (most tasks need nothing)
+    def adopt(self, statistics: Statistics) -> None:
         """Takes over what was measured from the training files. Keep it in buffers, so that checkpoints hold it."""
 
     @abstractmethod

@@ -1,0 +1,132 @@
+"""The network: normalise, embed, encode, pool, and a head for each task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from salt.batch import JetBatch
+from salt.errors import ConfigError, DataError, unknown
+from salt.inputs import JETS, Input, Target, check_inputs
+from salt.nn.dense import Dense
+from salt.nn.embed import Embed
+from salt.nn.encoder import EncoderFactory, PoolingFactory
+from salt.nn.normalise import Normalise
+from salt.ragged import merge
+from salt.statistics import Statistics
+from salt.tasks.base import Embedding, Task, TaskFactory
+
+
+class JetTagger(nn.Module):
+    """A model of jets and any number of constituent inputs, with one head for each task.
+
+    The constituents of all inputs are embedded, with the variables of their jet attached, and encoded together; the
+    pooled jet and the encoded constituents go to the tasks. Without constituents the embedded jet variables take the
+    place of the pooled jet, and there is no encoder and no pooling.
+
+    Args:
+        inputs: The inputs by name, ``jets`` among them.
+        embed_dim: Width of the embedding.
+        encoder: Makes the encoder; None for none (deep sets).
+        pooling: Makes the pooling.
+        tasks: What makes each task, by its name.
+        embed_hidden: Widths of the hidden layers that embed variables; one of twice the width if not given.
+
+    Raises:
+        ConfigError: Names or sizes that cannot make a model.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Input],
+        embed_dim: int,
+        encoder: EncoderFactory | None,
+        pooling: PoolingFactory,
+        tasks: Mapping[str, TaskFactory],
+        embed_hidden: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        check_inputs(inputs)
+        if embed_dim < 1:
+            raise ConfigError(f"embed_dim is {embed_dim}; it must be at least 1")
+        if not tasks:
+            raise ConfigError("there are no tasks; name at least one under model.tasks")
+        hidden = [2 * embed_dim] if embed_hidden is None else list(embed_hidden)
+        jet_variables = len(inputs[JETS].variables)
+        self.constituents = tuple(name for name in inputs if name != JETS)
+        self.normalise = _by_name("input", {k: Normalise(k, v.variables) for k, v in inputs.items()})
+        if self.constituents:
+            self.embed = _by_name(
+                "input",
+                {k: Embed(len(inputs[k].variables), jet_variables, embed_dim, hidden) for k in self.constituents},
+            )
+            self.encoder = None if encoder is None else encoder(embed_dim=embed_dim)
+            self.pooling = pooling(embed_dim=embed_dim)
+        else:
+            self.embed = _by_name("input", {JETS: Dense(jet_variables, hidden, embed_dim)})
+        self.tasks = _by_name("task", {k: make(name=k, embed_dim=embed_dim) for k, make in tasks.items()})
+        for name, task in self.named_tasks.items():
+            if task.input not in inputs:
+                raise ConfigError(unknown("input", task.input, inputs, f"of task '{name}'"))
+
+    @property
+    def named_tasks(self) -> Mapping[str, Task]:
+        """The tasks by their names, in the order of the config."""
+        return {name: task for name, task in self.tasks.items() if isinstance(task, Task)}
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What the tasks need to be told, each once, in the order of the tasks."""
+        return tuple(dict.fromkeys(target for task in self.named_tasks.values() for target in task.targets))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it knows the scales of its inputs; before that its outputs mean nothing."""
+        return all(bool(module.fitted) for module in self.normalise.values())
+
+    def adopt(self, statistics: Statistics) -> None:
+        """Takes over normalisation, class weights and target scales, all of which its state holds from then on."""
+        for name, module in self.normalise.items():
+            if name not in statistics.inputs:
+                raise DataError(unknown("input", name, statistics.inputs, "in the normalisation"))
+            if isinstance(module, Normalise):
+                module.adopt(statistics.inputs[name])
+        for task in self.named_tasks.values():
+            task.adopt(statistics)
+
+    def forward(self, batch: JetBatch) -> dict[str, Any]:
+        """The raw outputs of each task, by its name."""
+        embedding = self.embedding(batch)
+        return {name: task(embedding) for name, task in self.tasks.items()}
+
+    def embedding(self, batch: JetBatch) -> Embedding:
+        """What the tasks see."""
+        jets_BF: Tensor = self.normalise[JETS](batch.jets)
+        if not self.constituents:
+            return Embedding(self.embed[JETS](jets_BF), {})
+        parts = []
+        for name in self.constituents:
+            rows = batch.constituents[name]
+            normalised = rows.with_values(self.normalise[name](rows.values))
+            parts.append(self.embed[name](normalised, jets_BF))
+        encoded, positions = merge(parts)
+        if self.encoder is not None:
+            encoded = self.encoder(encoded)
+        jets_BD: Tensor = self.pooling(encoded)
+        if len(parts) == 1:
+            return Embedding(jets_BD, {self.constituents[0]: encoded})
+        split = [
+            part.with_values(encoded.values.index_select(0, position))
+            for part, position in zip(parts, positions, strict=True)
+        ]
+        return Embedding(jets_BD, dict(zip(self.constituents, split, strict=True)))
+
+
+def _by_name(what: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
+    """A ModuleDict; ConfigError for a name that PyTorch cannot give to a module."""
+    out = nn.ModuleDict()
+    for name, module in modules.items():
+        if not name or "." in name or hasattr(out, name):
+            raise ConfigError(f"{what} '{name}': the name is reserved, empty, or has a dot in it; choose another one")
+        out[name] = module
+    return out

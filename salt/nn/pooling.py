@@ -1,0 +1,57 @@
+"""One vector for each jet from those of its constituents; zeros for a jet that has none."""
+
+from torch import Tensor, nn
+
+from salt.nn.dense import at_least_float32
+from salt.nn.encoder import Pooling
+from salt.ragged import Ragged, softmax_rows, sum_rows
+
+
+class SumPooling(Pooling):
+    """The sum over the constituents of a jet.
+
+    Args:
+        embed_dim: Width, set by the model.
+    """
+
+    def __init__(self, *, embed_dim: int) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+
+    def forward(self, x: Ragged) -> Tensor:
+        """[T, D] rows to [B, D]."""
+        return sum_rows(at_least_float32(x.values), x.jet_T, x.num_jets)
+
+
+class MeanPooling(Pooling):
+    """The mean over the constituents of a jet.
+
+    Args:
+        embed_dim: Width, set by the model.
+    """
+
+    def __init__(self, *, embed_dim: int) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+
+    def forward(self, x: Ragged) -> Tensor:
+        """[T, D] rows to [B, D]."""
+        return sum_rows(at_least_float32(x.values), x.jet_T, x.num_jets) / x.counts.clamp(min=1)[:, None]
+
+
+class AttentionPooling(Pooling):
+    """A weighted mean over the constituents of a jet, with weights ``softmax_i(w x_i)``.
+
+    Args:
+        embed_dim: Width, set by the model.
+    """
+
+    def __init__(self, *, embed_dim: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(embed_dim, 1, bias=False)
+
+    def forward(self, x: Ragged) -> Tensor:
+        """[T, D] rows to [B, D]."""
+        score_T1 = at_least_float32(self.score(x.values))
+        weight_T1 = softmax_rows(score_T1, x.jet_T, x.num_jets)
+        return sum_rows(weight_T1 * x.values, x.jet_T, x.num_jets)

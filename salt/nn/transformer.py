@@ -1,0 +1,138 @@
+"""The transformer encoder."""
+
+import torch
+from torch import Tensor, nn
+
+from salt.errors import ConfigError
+from salt.nn.attention import SelfAttention
+from salt.nn.buckets import Plan, make_plan
+from salt.nn.dense import make_activation, make_dropout
+from salt.nn.encoder import Encoder, check_depth
+from salt.ragged import Ragged, merge
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between, or the gated form of Shazeer 2020, arXiv:2002.05202.
+
+    Gated, the activation of one linear map multiplies another one: with ``silu`` this is SwiGLU.
+
+    Args:
+        embed_dim: D.
+        hidden_dim: Width between the layers.
+        activation: Name of the activation.
+        gated: Use the gated form.
+        dropout: Probability to drop a hidden unit.
+    """
+
+    def __init__(self, embed_dim: int, hidden_dim: int, activation: str, gated: bool, dropout: float) -> None:
+        super().__init__()
+        self.gated = gated
+        self.expand = nn.Linear(embed_dim, 2 * hidden_dim if gated else hidden_dim)
+        self.activation = make_activation(activation)
+        self.dropout = make_dropout(dropout)
+        self.reduce = nn.Linear(hidden_dim, embed_dim)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """[T, D] to [T, D]."""
+        hidden = self.expand(x_TD)
+        if self.gated:
+            gate, value = hidden.chunk(2, dim=-1)
+            hidden = self.activation(gate) * value
+        else:
+            hidden = self.activation(hidden)
+        out: Tensor = self.reduce(self.dropout(hidden))
+        return out
+
+
+class TransformerLayer(nn.Module):
+    """Attention and feed-forward, each normalised before and added to its input (pre-norm).
+
+    Args:
+        embed_dim: D.
+        num_heads: H.
+        feed_forward: The feed-forward network.
+        dropout: Probability to drop an attention weight or a unit of either result.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, feed_forward: FeedForward, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(embed_dim)
+        self.attention = SelfAttention(embed_dim, num_heads, dropout)
+        self.feed_forward_norm = nn.LayerNorm(embed_dim)
+        self.feed_forward = feed_forward
+        self.dropout = make_dropout(dropout)
+
+    def forward(self, x_TD: Tensor, plan: Plan) -> Tensor:
+        """[T, D] to [T, D]."""
+        x_TD = x_TD + self.dropout(self.attention(self.attention_norm(x_TD), plan))
+        change: Tensor = self.dropout(self.feed_forward(self.feed_forward_norm(x_TD)))
+        return x_TD + change
+
+
+class Transformer(Encoder):
+    """A pre-norm transformer over the constituents of each jet (Xiong et al. 2020, arXiv:2002.04745).
+
+    Register tokens (Darcet et al. 2023, arXiv:2309.16588) are learned rows that join the constituents of each jet,
+    also of one that has none, as a place for what belongs to the whole jet. They are dropped at the end: the output
+    has the rows of the input.
+
+    Args:
+        num_layers: Number of layers.
+        num_heads: Number of attention heads; they share the width evenly.
+        feed_forward: Width of the feed-forward network; twice the width of the model if not given.
+        gated: Use the gated feed-forward network (SwiGLU with the activation `silu`).
+        activation: Activation of the feed-forward network: relu, leaky_relu, elu, gelu, silu or tanh.
+        registers: Number of register tokens for each jet.
+        dropout: Probability to drop an attention weight or a unit.
+        embed_dim: Width, set by the model.
+    """
+
+    def __init__(
+        self,
+        num_layers: int = 4,
+        num_heads: int = 8,
+        feed_forward: int | None = None,
+        gated: bool = False,
+        activation: str = "relu",
+        registers: int = 0,
+        dropout: float = 0.0,
+        *,
+        embed_dim: int,
+    ) -> None:
+        super().__init__()
+        check_depth(num_layers, num_heads, embed_dim)
+        hidden_dim = 2 * embed_dim if feed_forward is None else feed_forward
+        if hidden_dim < 1 or registers < 0:
+            raise ConfigError(f"a Transformer with feed_forward {hidden_dim} and registers {registers}")
+        self.registers = nn.Parameter(torch.randn(registers, embed_dim)) if registers else None
+        self.layers = nn.ModuleList(
+            TransformerLayer(
+                embed_dim, num_heads, FeedForward(embed_dim, hidden_dim, activation, gated, dropout), dropout
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, x: Ragged) -> Ragged:
+        """[T, D] rows to [T, D] rows."""
+        if self.registers is None:
+            return x.with_values(self._encode(x))
+        everything, (_, constituents) = merge([_repeat(self.registers, x), x])
+        return x.with_values(self._encode(everything).index_select(0, constituents))
+
+    def _encode(self, x: Ragged) -> Tensor:
+        plan = make_plan(x)
+        values = x.values
+        for layer in self.layers:
+            values = layer(values, plan)
+        out: Tensor = self.norm(values)
+        return out
+
+
+def _repeat(rows_RD: Tensor, like: Ragged) -> Ragged:
+    """The same R rows for each jet of `like`."""
+    count = rows_RD.shape[0]
+    values = rows_RD.to(like.values.dtype).repeat(like.num_jets, 1)
+    step = torch.arange(like.num_jets + 1)
+    device = like.offsets.device
+    return Ragged(values, torch.arange(like.num_jets + 1, device=device) * count, step * count)

@@ -1,0 +1,130 @@
+"""Regression of numbers such as the momentum of a hadron."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from salt.batch import JetBatch
+from salt.errors import ConfigError, DataError
+from salt.inputs import Target
+from salt.nn.dense import at_least_float32
+from salt.statistics import Statistics
+from salt.tasks.base import Column, Embedding, Loss, Task
+from salt.tasks.head import Head, check_weight, total
+
+
+class Regression(Task):
+    """Estimates one or several numbers of each jet or constituent.
+
+    The network learns (y - mean) / std of a label y, or of its logarithm. Labels that are not finite, or have no
+    logarithm where one is asked for, are no targets. Predictions are in the unit of the label.
+
+    Args:
+        input: Name of the input it is about: jets, or one of constituents.
+        labels: Variables of that input's dataset, which are also the names of the predicted columns.
+        scale: What is learnt of a label: standard for (y - mean) / std, log for the same of its natural logarithm,
+            none for y itself.
+        loss: mse for the squared deviation, huber for one that grows linearly beyond 1 (one std, if scaled).
+        weight: Weight of the task in the total loss.
+        hidden: Widths of the hidden layers.
+        activation: Activation of the hidden layers: relu, leaky_relu, elu, gelu, silu or tanh.
+        dropout: Probability to drop a hidden unit.
+        name: Name of the task, set by the model.
+        embed_dim: Width of the embedding, set by the model.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        input: str,  # noqa: A002
+        labels: list[str],
+        scale: Literal["standard", "log", "none"] = "standard",
+        loss: Literal["mse", "huber"] = "mse",
+        weight: float = 1.0,
+        hidden: Sequence[int] = (128, 64, 32),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        *,
+        name: str,
+        embed_dim: int,
+    ) -> None:
+        check_weight(name, weight)
+        if not labels:
+            raise ConfigError(f"task '{name}': labels is empty; name at least one variable")
+        if repeated := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ConfigError(f"task '{name}': labels names {', '.join(repeated)} more than once")
+        targets = tuple(Target(input=input, variable=v, kind="number", log=scale == "log") for v in labels)
+        super().__init__(name=name, input=input, weight=weight, targets=targets)
+        self.scale = scale
+        self.kind = loss
+        self.head = Head(input, embed_dim, hidden, len(labels), activation, dropout)
+        self.register_buffer("mean", torch.zeros(len(labels)))
+        self.register_buffer("std", torch.ones(len(labels)))
+
+    def adopt(self, statistics: Statistics) -> None:
+        """Takes over mean and std of the labels, unless they are learnt as they are.
+
+        Raises:
+            DataError: A label was not measured or never changes.
+        """
+        if self.scale == "none":
+            return
+        for k, target in enumerate(self.targets):
+            scale = statistics.numbers.get(target)
+            if scale is None:
+                raise DataError(f"task '{self.name}': label '{target.variable}' of '{self.input}' was not measured")
+            if not (math.isfinite(scale.mean) and 0 < scale.std < math.inf):
+                raise DataError(
+                    f"task '{self.name}': label '{target.variable}' of input '{self.input}' has mean {scale.mean} and "
+                    f"std {scale.std}{' of its logarithm' if target.log else ''}; nothing can be learnt from it"
+                )
+            self.mean[k], self.std[k] = scale.mean, scale.std
+
+    def forward(self, embedding: Embedding) -> Tensor:
+        """The estimates as they are learnt, [B, K] or [T, K] for K labels."""
+        out: Tensor = self.head(embedding)
+        return out
+
+    def loss(self, raw: Tensor, batch: JetBatch) -> Loss:
+        """The deviation summed over all valid labels of all entries, and how many these are."""
+        estimate = at_least_float32(raw)
+        truth, valid = self._truth(batch, estimate)
+        compare = functional.mse_loss if self.kind == "mse" else functional.huber_loss
+        return Loss(total(compare(estimate, truth, reduction="none"), valid), valid.sum().to(estimate.dtype))
+
+    def predict(self, raw: Tensor) -> Mapping[str, Tensor]:
+        """Each label in its own unit."""
+        return {t.variable: y for t, y in zip(self.targets, self._physical(raw).unbind(-1), strict=True)}
+
+    def metrics(self, raw: Tensor, batch: JetBatch) -> Mapping[str, Loss]:
+        """For each label the mean absolute error and the mean error (prediction minus truth), in its unit."""
+        estimate = self._physical(raw)
+        _, valid = self._truth(batch, estimate)
+        out = {}
+        for k, target in enumerate(self.targets):
+            error = estimate[:, k] - batch.labels[target].to(estimate.dtype)
+            count = valid[:, k].sum().to(estimate.dtype)
+            out[f"{target.variable}_mae"] = Loss(total(error.abs(), valid[:, k]), count)
+            out[f"{target.variable}_bias"] = Loss(total(error, valid[:, k]), count)
+        return out
+
+    def columns(self) -> tuple[Column, ...]:
+        """One for each label, of the same name."""
+        return tuple(Column(t.variable) for t in self.targets)
+
+    def _physical(self, raw: Tensor) -> Tensor:
+        value = at_least_float32(raw) * self.std + self.mean
+        return value.exp() if self.scale == "log" else value
+
+    def _truth(self, batch: JetBatch, like: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., K] labels as they are learnt, 0 where there is none, and where there is one."""
+        label = torch.stack([batch.labels[t] for t in self.targets], dim=-1).to(like.dtype)
+        scaled = ((label.log() if self.scale == "log" else label) - self.mean) / self.std
+        valid = scaled.isfinite()
+        return torch.where(valid, scaled, 0).to(like.dtype), valid
