@@ -1,0 +1,205 @@
+"""The files of a simulation: jets in HDF5, normalisation and class weights in YAML."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from salt.errors import DataError
+from salt.simulate.fields import FIELDS, WIDTH, Records, dtype
+from salt.simulate.options import Options
+from salt.simulate.truth import ORIGINS
+
+CHUNK_ROWS = 100
+"""Rows of one HDF5 chunk."""
+
+Compression = Literal["lzf", "gzip"]
+
+
+class JetFile:
+    """A growing HDF5 file of jets.
+
+    Args:
+        path: Where it lies.
+        split: Which of the files it is.
+        options: What its jets were made with; recorded in its attributes.
+        compression: ``lzf`` is fast, ``gzip`` small.
+    """
+
+    def __init__(self, path: Path, split: str, options: Options, compression: Compression) -> None:
+        self._file = h5py.File(path, "w")
+        self.rows = 0
+        level = {"compression_opts": 9} if compression == "gzip" else {}
+        for name in FIELDS:
+            width = () if name == "jets" else (WIDTH,)
+            self._file.create_dataset(
+                name,
+                shape=(0, *width),
+                maxshape=(None, *width),
+                chunks=(CHUNK_ROWS, *width),
+                dtype=dtype(name),
+                compression=compression,
+                shuffle=True,
+                **level,
+            )
+        self._file["jets"].attrs["flavour_label"] = list(options.classes)
+        self._file["tracks"].attrs["ftagTruthOriginLabel"] = list(ORIGINS)
+        units = {name: {f.name: f.unit for f in fields if f.unit} for name, fields in FIELDS.items()}
+        self._file.attrs["units"] = json.dumps(units)
+        self._file.attrs["options"] = json.dumps(asdict(options))
+        self._file.attrs["seed"] = options.seed
+        self._file.attrs["split"] = split
+        for package in ("salt-tagger", "pythia8mc", "fastjet"):
+            self._file.attrs[f"version_{package}"] = version(package)
+
+    def append(self, chunk: Mapping[str, Records]) -> None:
+        """Adds jets at the end."""
+        end = self.rows + len(chunk["jets"])
+        for name, values in chunk.items():
+            self._file[name].resize(end, axis=0)
+            self._file[name][self.rows : end] = values
+        self.rows = end
+
+    def close(self) -> None:
+        """Writes out what is still in memory."""
+        self._file.close()
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Count, mean and summed squared deviations of each variable, which can be added up piece by piece."""
+
+    count: int
+    mean: NDArray[np.float64]
+    square: NDArray[np.float64]
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """Of both samples together (T. Chan, G. Golub, R. LeVeque, Stanford report STAN-CS-79-773)."""
+        total = self.count + other.count
+        if not total:
+            return self
+        delta = other.mean - self.mean
+        return Moments(
+            total,
+            self.mean + delta * other.count / total,
+            self.square + other.square + delta**2 * self.count * other.count / total,
+        )
+
+
+def inputs(dataset: str) -> list[str]:
+    """The columns of a dataset that a model may see."""
+    return [f.name for f in FIELDS[dataset] if not f.truth]
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """What the YAML files say about the jets of a file so far.
+
+    Args:
+        moments: For each dataset the moments of its inputs, over valid constituents.
+        flavours: How often each class occurs.
+        origins: How often each origin of tracks occurs.
+    """
+
+    moments: Mapping[str, Moments]
+    flavours: NDArray[np.int64]
+    origins: NDArray[np.int64]
+
+    def __add__(self, other: "Summary") -> "Summary":
+        moments = {name: self.moments[name] + other.moments[name] for name in self.moments}
+        return Summary(moments, self.flavours + other.flavours, self.origins + other.origins)
+
+    def norm_dict(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Mean and standard deviation of each input; a variable that never changes gets 1."""
+        result: dict[str, dict[str, dict[str, float]]] = {}
+        for name, moments in self.moments.items():
+            std = np.sqrt(moments.square / max(moments.count, 1))
+            scales = zip(moments.mean.tolist(), np.where(std > 0, std, 1.0).tolist(), strict=True)
+            result[name] = {v: {"mean": m, "std": s} for v, (m, s) in zip(inputs(name), scales, strict=True)}
+        return result
+
+    def class_dict(self) -> dict[str, dict[str, list[float]]]:
+        """Weights that give every class the same weight in total; 1 for classes that do not occur."""
+        return {
+            "jets": {"flavour_label": _weights(self.flavours)},
+            "tracks": {"ftagTruthOriginLabel": _weights(self.origins)},
+        }
+
+
+def summarise(chunk: Mapping[str, Records], classes: int) -> Summary:
+    """The summary of some jets."""
+    moments = {}
+    for name, values in chunk.items():
+        rows = values if name == "jets" else values[values["valid"]]
+        matrix = np.stack([rows[v].astype(np.float64) for v in inputs(name)], axis=1)
+        mean = matrix.mean(axis=0) if len(matrix) else np.zeros(matrix.shape[1])
+        moments[name] = Moments(len(matrix), mean, np.sum((matrix - mean) ** 2, axis=0))
+    tracks = chunk["tracks"]
+    return Summary(
+        moments,
+        np.bincount(chunk["jets"]["flavour_label"], minlength=classes),
+        np.bincount(tracks["ftagTruthOriginLabel"][tracks["valid"]], minlength=len(ORIGINS)),
+    )
+
+
+def _weights(counts: NDArray[np.int64]) -> list[float]:
+    occurring = np.maximum(counts, 1)
+    weights = np.where(counts > 0, counts.sum() / (np.count_nonzero(counts) * occurring), 1.0)
+    return [float(w) for w in weights]
+
+
+@contextmanager
+def beside(folder: Path, names: list[str]) -> Iterator[dict[str, Path]]:
+    """Hidden files that get their final names together, once all of them are complete.
+
+    Args:
+        folder: Where they lie.
+        names: Their final names.
+
+    Yields:
+        For each final name the path to write to. If the block ends early, for whatever reason, they are removed.
+
+    Raises:
+        DataError: The disk is full, or something else keeps a file from being written.
+    """
+    hidden = {name: folder / f".{name}.{os.getpid()}" for name in names}
+    try:
+        yield hidden
+        for name, path in hidden.items():
+            path.replace(folder / name)
+    finally:
+        for path in hidden.values():
+            with suppress(OSError):
+                path.unlink()
+
+
+def reason(error: Exception) -> str:
+    """What went wrong with a file, in a few words."""
+    for number in _codes(error):
+        return os.strerror(number)
+    return str(error).splitlines()[0]
+
+
+def _codes(error: Exception) -> Iterator[int]:
+    """Error numbers that the system gave, also those that HDF5 only has in the text of its message."""
+    if isinstance(error, OSError) and error.errno:
+        yield error.errno
+    words: list[Any] = str(error).replace(",", " ").split()
+    for before, word in zip(words, words[2:], strict=False):
+        if before == "errno" and word.isdigit():
+            yield int(word)
+
+
+def cannot_write(path: Path, error: Exception) -> DataError:
+    """The error for a file that could not be written."""
+    return DataError(
+        f"cannot write {path}: {reason(error)}\nnothing was left behind; free some space or choose another --out"
+    )
