@@ -1,0 +1,7 @@
+"""``python -m salt`` is ``main``."""
+
+import sys
+
+from salt.main import main
+
+sys.exit(main())

@@ -1,0 +1,270 @@
+"""Where a config comes from: packaged and own YAML files, the environment, and flags."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from salt.cli.merge import Tree, merge
+from salt.errors import ConfigError, unknown
+
+CONFIG_FORMAT = 1
+"""Version of the layout of saved configs."""
+
+FORMAT_KEY = "config_format"
+"""The key by which a saved, complete config is known; nothing is laid beneath it."""
+
+VERBS = ("fit", "validate", "test", "predict")
+
+SWITCHES = {"--overwrite": "overwrite"}
+"""Flags that take no value."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A command line, taken apart.
+
+    Args:
+        configs: Values of ``--config``, in order.
+        flags: All other options as a tree; values are strings, lists or mappings.
+        help: Whether help is asked for.
+        print_config: Whether the merged config is to be printed instead of a run.
+    """
+
+    configs: tuple[str, ...] = ()
+    flags: Tree = field(default_factory=dict)
+    help: str | None = None
+    print_config: bool = False
+
+
+def parse_flags(argv: Sequence[str]) -> Arguments:
+    """Takes apart what follows the verb: ``--key value``, ``--key=value``, ``--config``/``-c`` and ``--help``."""
+    configs: list[str] = []
+    flags: Tree = {}
+    wanted_help: str | None = None
+    print_config = False
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("-"):
+            raise ConfigError(f"'{word}' stands alone; an option and its value are written --key value or --key=value")
+        key, has_value, value = word.partition("=")
+        if key in ("-h", "--help"):
+            wanted_help = ""
+        elif key.endswith(".help"):
+            wanted_help = key
+            break
+        elif key == "--print_config":
+            print_config = True
+        elif key in SWITCHES and not has_value:
+            flags = merge(flags, {SWITCHES[key]: True})
+        else:
+            if not has_value:
+                following = next(words, None)
+                if following is None or (following.startswith("--") and len(following) > 2):
+                    raise ConfigError(f"option {key} needs a value: {key} VALUE")
+                value = following
+            if key in ("--config", "-c"):
+                configs.append(value)
+            elif not key.startswith("--"):
+                raise ConfigError(f"unknown option '{key}'; options are written out, such as --data.batch_size 1000")
+            else:
+                flags = merge(flags, nest(key[2:].split("."), _flag_value(value)))
+    return Arguments(tuple(configs), flags, wanted_help, print_config)
+
+
+def nest(keys: Sequence[str], value: Any) -> Tree:
+    """The tree that holds one value at ``keys``."""
+    tree = value
+    for key in reversed(keys):
+        tree = {key: tree}
+    return dict(tree)
+
+
+def _flag_value(text: str) -> Any:
+    """Lists, mappings and null as YAML reads them; all else stays text for the parser, which knows its type."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if value is None or isinstance(value, list | dict) else text
+
+
+def packaged_configs() -> dict[str, Any]:
+    """Name of each packaged config and where it lies."""
+    folder = resources.files("salt") / "configs"
+    return {f.name.removesuffix(".yaml"): f for f in folder.iterdir() if f.name.endswith(".yaml")}
+
+
+def load_config(name: str) -> tuple[Tree, Path | None]:
+    """Reads a config: a file by its path, or a packaged one by its name.
+
+    Returns:
+        The tree, and the path if it is not a packaged config.
+    """
+    path = Path(name).expanduser()
+    packaged = packaged_configs()
+    if path.is_file():
+        return _read_yaml(path.read_text(), str(path)), path
+    if path.is_dir():
+        raise ConfigError(f"--config {name} is a folder; name a YAML file")
+    folder, stem = str(path.parent), path.name.removesuffix(".yaml")
+    if folder in (".", "configs") and stem in packaged:
+        return _read_yaml(packaged[stem].read_text(), f"packaged {stem}.yaml"), None
+    beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+    near = get_close_matches(name, [*beside, *(f"{p}.yaml" for p in packaged)], n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(near)}" if near else f"packaged: {', '.join(sorted(packaged))}"
+    raise ConfigError(f"no config file '{name}', neither here nor in the package; {hint}")
+
+
+def _read_yaml(text: str, where: str) -> Tree:
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f", line {place.line + 1}" if place else ""
+        raise ConfigError(f"{where}{line} is not YAML: {getattr(error, 'problem', None) or error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where} holds a {type(tree).__name__}; a config is a mapping of keys to values")
+    _check_keys(tree, where)
+    return tree
+
+
+def _check_keys(tree: Mapping[Any, Any], where: str) -> None:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and key != "label_map":
+            wrong = next((k for k in value if not isinstance(k, str)), None)
+            if wrong is not None:
+                raise ConfigError(f"{where}: key {wrong!r} under '{key}' is not text; put it in quotes")
+            _check_keys(value, where)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The configs of one command, merged.
+
+    Args:
+        tree: base, environment, files and flags, later ones over earlier ones.
+        run: The folder of the saved config among them, if there is one.
+    """
+
+    tree: Tree
+    run: Path | None
+
+
+def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers:
+    """Lays base.yaml, environment, config files and flags over each other.
+
+    A saved config is complete: with one among the files there is no base beneath them.
+    """
+    trees: list[Tree] = []
+    run: Path | None = None
+    saved = False
+    for name in arguments.configs:
+        tree, path = load_config(name)
+        version = tree.pop(FORMAT_KEY, None)
+        if version is not None:
+            if not isinstance(version, int) or version > CONFIG_FORMAT:
+                raise ConfigError(
+                    f"{name} has {FORMAT_KEY} {version}, this version of Salt reads up to {CONFIG_FORMAT}"
+                )
+            saved = True
+            run = path.parent if path else None
+        trees.append(tree)
+    base = {} if saved else _read_yaml(packaged_configs()["base"].read_text(), "packaged base.yaml")
+    result = merge(base, environment)
+    for tree in trees:
+        result = merge(result, tree)
+    return Layers(merge(result, arguments.flags), run)
+
+
+COMET_NAMES = {
+    "PL_TRAINER__LOGGER__API_KEY": "COMET_API_KEY",
+    "PL_TRAINER__LOGGER_API_KEY": "COMET_API_KEY",
+    "PL_TRAINER__LOGGER_WORKSPACE": "COMET_WORKSPACE",
+    "PL_TRAINER__LOGGER__WORKSPACE": "COMET_WORKSPACE",
+}
+"""Names by which users set up Comet, and those by which the SDK reads them. The key never enters a config."""
+
+
+def adopt_comet_names(environ: Mapping[str, str]) -> dict[str, str]:
+    """What to add to the environment so that Comet's SDK sees what was set under Salt's names."""
+    found: dict[str, str] = {}
+    for ours, theirs in COMET_NAMES.items():
+        for name in (ours, ours.replace("PL_", "PL_FIT__", 1)):
+            if environ.get(name):
+                found.setdefault(theirs, environ[name])
+    return found
+
+
+def environment_names(environ: Mapping[str, str], verb: str) -> Iterator[tuple[str, list[str], str, bool]]:
+    """Options set in the environment.
+
+    Yields:
+        The name, the keys it stands for in lower case, its value, and whether it concerns this verb.
+    """
+    for name, value in sorted(environ.items()):
+        if not name.startswith("PL_") or name in COMET_NAMES:
+            continue
+        keys = name.removeprefix("PL_").lower().split("__")
+        concerned = True
+        if keys[0] in VERBS and len(keys) > 1:
+            concerned = keys[0] == verb
+            keys = keys[1:]
+            if f"PL_{'__'.join(keys).upper()}" in COMET_NAMES:
+                continue
+        elif keys[0] not in ("trainer", "data", "model") or len(keys) < 2:
+            continue
+        yield name, keys, value, concerned
+
+
+def read_environment(options: Sequence[str], trees: Sequence[Mapping[str, Any]], verb: str) -> Tree:
+    """The tree that the environment sets.
+
+    Args:
+        options: All options of the parser, such as ``trainer.max_epochs``.
+        trees: Configs whose keys also exist, such as the names of tasks.
+        verb: The verb of the command.
+
+    Raises:
+        ConfigError: A name matches no option.
+    """
+    result: Tree = {}
+    for name, keys, value, concerned in environment_names(os.environ, verb):
+        found = _match(keys, options, trees)
+        if found is None:
+            known = [f"PL_{'__'.join(o.upper().split('.'))}" for o in options if "." in o]
+            plain = f"PL_{'__'.join(keys).upper()}"
+            raise ConfigError(unknown("option", plain, known, f"(environment variable {name})"))
+        if concerned:
+            result = merge(result, nest(found, _flag_value(value)))
+    return result
+
+
+def _match(keys: Sequence[str], options: Sequence[str], trees: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """The keys as the options or the trees spell them; below a known option with members anything is left to it."""
+    spelled = {o.lower(): o for o in options}
+    if ".".join(keys) in spelled:
+        return spelled[".".join(keys)].split(".")
+    for tree in trees:
+        node: Any = tree
+        path: list[str] = []
+        for number, key in enumerate(keys):
+            if not isinstance(node, Mapping):
+                break
+            exact = next((k for k in node if k.lower() == key), None)
+            if exact is None and "class_path" in node and number == len(keys) - 1:
+                return [*path, key]
+            if exact is None:
+                break
+            path.append(exact)
+            node = node[exact]
+        else:
+            return path
+    return None

@@ -1,0 +1,110 @@
+"""The run folder of a fit and what hangs on it: loggers and callbacks."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from salt.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint
+from salt.callbacks.epoch_line import EpochLine
+from salt.callbacks.predictions import PredictionWriter
+from salt.callbacks.run_folder import RunFolder
+from salt.cli.arguments import CONFIG_FORMAT, FORMAT_KEY
+from salt.cli.run import RUN_VARIABLE, RunState
+from salt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from salt.cli.lightning_cli import SaltCLI
+
+log = logging.getLogger(__name__)
+
+
+def make_run_folder(root: str, name: str) -> Path:
+    """Makes ``<root>/<name>_<timestamp>``; a second run in the same second gets a number.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    if os.environ.get(RUN_VARIABLE):
+        return Path(os.environ[RUN_VARIABLE])
+    stem = f"{name}_{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in range(1, 100):
+        folder = Path(root).expanduser() / (stem if number == 1 else f"{stem}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise ConfigError(f"trainer.default_root_dir: {root} is not a folder") from None
+        except OSError as error:
+            raise ConfigError(f"trainer.default_root_dir: cannot make {folder}: {error.strerror}") from None
+        else:
+            os.environ[RUN_VARIABLE] = str(folder)
+            return folder
+    raise ConfigError(f"{root} has 99 runs called {stem}")
+
+
+def prepare_loggers(configured: Any, folder: Path) -> None:
+    """Sets Comet up, if it is among the configured loggers: online with a key, else an archive in the run folder.
+
+    The run's name becomes the experiment's. The key stays in the environment and enters no file.
+    """
+    specs = configured if isinstance(configured, list) else [configured]
+    comet = [s for s in specs if isinstance(s, Namespace) and str(s.get("class_path", "")).endswith("CometLogger")]
+    if not comet:
+        return
+    if not os.environ.get("COMET_API_KEY"):
+        os.environ.setdefault("COMET_START_ONLINE", "0")
+        os.environ.setdefault("COMET_OFFLINE_DIRECTORY", str(folder / "comet"))
+        log.info("no Comet key in the environment: the experiment is kept as an archive in %s", folder / "comet")
+    for spec in comet:
+        spec["dict_kwargs"] = {"name": folder.name, **(spec.get("dict_kwargs") or {})}
+
+
+class _Started(Callback):
+    """Remembers that a batch was trained."""
+
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.state.trained = True
+
+
+def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
+    """What the Trainer gets beside its own options."""
+    options = cli.config_init[cli.verb]["trainer"]
+    callbacks = list(options.get("callbacks") or [])
+    bar = options.get("enable_progress_bar")
+    display = {
+        "enable_progress_bar": sys.stderr.isatty() if bar is None else bar,
+        "enable_model_summary": bool(options.get("enable_model_summary")),
+    }
+    if cli.scoring is not None:
+        callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
+        for callback in callbacks:
+            if isinstance(callback, PredictionWriter):
+                callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path, cli.scoring.overwrite)
+        return {**display, "callbacks": callbacks, "enable_checkpointing": False}
+    callbacks += [EpochLine(), _Started(cli.state)]
+    if cli.state.folder is None:
+        return {**display, "logger": False, "callbacks": callbacks}
+    loggers: list[Logger] = [CSVLogger(cli.state.folder, name="", version="")]
+    configured = options.get("logger")
+    if isinstance(configured, Logger):
+        loggers.append(configured)
+    elif isinstance(configured, list):
+        loggers += configured
+    folder = RunFolder(cli.state.folder, f"{FORMAT_KEY}: {CONFIG_FORMAT}\n{cli.saved_config}", ["main", *sys.argv[1:]])
+    return {
+        **display,
+        "default_root_dir": str(cli.state.folder),
+        "logger": loggers,
+        "callbacks": [folder, *callbacks],
+        "plugins": [*(options.get("plugins") or []), AtomicCheckpointIO()],
+    }

@@ -1,0 +1,143 @@
+"""LightningCLI with our layers of configs beneath it, and a run folder for a fit."""
+
+import os
+from argparse import ArgumentError
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from salt.cli.arguments import VERBS, Arguments, load_config, merge_layers, packaged_configs, read_environment
+from salt.cli.assemble import make_run_folder, prepare_loggers, trainer_arguments
+from salt.cli.merge import Tree, finish
+from salt.cli.messages import check_specs, plain, unknown_option
+from salt.cli.run import RunState
+from salt.cli.scoring import Scoring, existing_checkpoint, scoring
+from salt.data.datamodule import JetDataModule
+from salt.errors import ConfigError
+from salt.training import Tagger
+
+LINKED = ("model.inputs", "model.name")
+"""Options that are set from others and never given."""
+
+
+class SaltCLI(LightningCLI):
+    """Builds datamodule, model and trainer from one merged config.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        arguments: The command line.
+        state: Filled in for whoever tidies up after a failure.
+    """
+
+    def __init__(self, verb: str, arguments: Arguments, state: RunState) -> None:
+        self.verb = verb
+        self.arguments = arguments
+        self.state = state
+        self.scoring: Scoring | None = None
+        super().__init__(
+            Tagger,
+            JetDataModule,
+            save_config_callback=None,
+            trainer_class=Trainer,
+            seed_everything_default=42,
+            parser_kwargs={"exit_on_error": False, **{v: {"exit_on_error": False} for v in VERBS}},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            run=True,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what concerns neither data, model nor trainer alone."""
+        parser.add_argument("--name", type=str, default="salt", help="Name of the model: of its runs and its columns.")
+        parser.link_arguments("name", "model.name")
+        parser.link_arguments("data.inputs", "model.inputs")
+
+    @property
+    def options(self) -> list[str]:
+        """All options of the verb that a config can set."""
+        actions = self._parser(self.verb)._actions
+        names = [a.dest for a in actions if a.dest not in ("help", "config", "print_config", *LINKED)]
+        return [n for n in names if not n.endswith(".help")]
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Merges all layers and has the parser check the result."""
+        if self.arguments.help is not None:
+            words = [self.verb, self.arguments.help or "--help"]
+            parser.parse_args(words)
+        tree, run = self._layers()
+        ckpt_path = tree.pop("ckpt_path", None)
+        overwrite = bool(tree.pop("overwrite", False))
+        tree = finish(tree)
+        if self.verb != "fit":
+            self.scoring = scoring(self.verb, tree, run, ckpt_path, self.arguments.flags, overwrite)
+            tree = self.scoring.tree
+        check_specs(tree)
+        if not _get(tree, "model", "tasks"):
+            names = ", ".join(sorted(set(packaged_configs()) - {"base"}))
+            raise ConfigError(f"no model is described; name one with --config, such as --config gnn.yaml ({names})")
+        try:
+            self.config = parser.parse_object(Namespace(subcommand=self.verb, **{self.verb: tree}))
+        except ArgumentError as error:
+            raise plain(str(error), tree, self.options) from None
+        path = self.scoring.ckpt_path if self.scoring else ckpt_path and existing_checkpoint(str(ckpt_path))
+        self.config[self.verb]["ckpt_path"] = str(path) if path else None
+
+    def _layers(self) -> tuple[Tree, Any]:
+        trees = [load_config(name)[0] for name in self.arguments.configs]
+        environment = read_environment(self.options, trees, self.verb)
+        layers = merge_layers(self.arguments, environment)
+        known = set(self.options) | {"ckpt_path", "overwrite"}
+        groups = {k.split(".")[0] for k in known}
+        for key in layers.tree:
+            if key not in groups:
+                raise unknown_option(key, self.options)
+        return layers.tree, layers.run
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint changes no option; Lightning would let its hyperparameters win over the user's values."""
+
+    def before_instantiate_classes(self) -> None:
+        """Keeps the config as it was parsed, and makes the run folder of a fit."""
+        config = self.config[self.verb]
+        parser = self._parser(self.verb)
+        self.saved_config = parser.dump(config, skip_none=False, skip_link_targets=True, format="yaml")
+        if self.verb != "fit":
+            return
+        if config.trainer.fast_dev_run:
+            config.trainer.logger = False
+            config.data.move_files_temp = None
+            return
+        self.state.folder = make_run_folder(config.trainer.default_root_dir or "logs", config.name)
+        prepare_loggers(config.trainer.logger, self.state.folder)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds the run folder, its loggers, and what a scored file needs."""
+        return super().instantiate_trainer(**trainer_arguments(self), **kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Tells the data what the tasks want to know."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        self.datamodule.bind(self.model.model.targets, seed)
+
+    def fit(self, model: Tagger, **kwargs: Any) -> None:
+        """Trains, and says so if there was nothing left to train."""
+        self.trainer.fit(model, **kwargs)
+        if not self.state.trained:
+            raise ConfigError(
+                f"nothing was trained: the checkpoint has {self.trainer.current_epoch} finished epochs and "
+                f"trainer.max_epochs is {self.trainer.max_epochs}; ask for more with --trainer.max_epochs"
+            )
+
+    def predict(self, model: Tagger, **kwargs: Any) -> None:
+        """Scores; predictions go to a file and are not kept in memory."""
+        self.trainer.predict(model, **{**kwargs, "return_predictions": False})
+
+
+def _get(tree: Mapping[str, Any], *keys: str) -> Any:
+    node: Any = tree
+    for key in keys:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node

@@ -1,0 +1,94 @@
+"""One command of a Trainer's verb, from its words to its exit code."""
+
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from salt.cli.arguments import adopt_comet_names, parse_flags
+from salt.errors import ConfigError
+
+
+@dataclass
+class RunState:
+    """What is to be tidied up if the command fails.
+
+    Args:
+        folder: The run folder, once it is made.
+        trained: Whether a batch was trained, after which the folder is worth keeping.
+    """
+
+    folder: Path | None = None
+    trained: bool = False
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Runs ``main <verb> <argv>``.
+
+    Returns:
+        The exit code.
+    """
+    arguments = parse_flags(argv)
+    os.environ.update(adopt_comet_names(os.environ))
+    for key, value in COMET_SETTINGS.items():
+        os.environ.setdefault(key, value)
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from salt.cli.lightning_cli import SaltCLI
+
+    quieten()
+    state = RunState()
+    try:
+        SaltCLI(verb, arguments, state)
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())[:400]) from None
+    finally:
+        if state.folder is not None:
+            os.environ.pop(RUN_VARIABLE, None)
+            if not state.trained:
+                shutil.rmtree(state.folder, ignore_errors=True)
+    return 0
+
+
+COMET_SETTINGS = {
+    "COMET_DISABLE_AUTO_LOGGING": "1",
+    "COMET_LOGGING_CONSOLE": "ERROR",
+    "COMET_DISPLAY_SUMMARY_LEVEL": "0",
+}
+"""The SDK reads these when it is imported."""
+
+RUN_VARIABLE = "SALT_RUN_FOLDER"
+"""Processes that Lightning starts for further devices find the run folder of the first one here."""
+
+
+class _Handler(logging.Handler):
+    """Writes to whatever standard error is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        sys.stderr.write(f"{prefix}{self.format(record)}\n")
+
+
+def quieten() -> None:
+    """Lets our own messages through, and of the libraries only what a user can act on."""
+    logger = logging.getLogger("salt")
+    if not logger.handlers:
+        logger.addHandler(_Handler())
+    logger.setLevel(logging.INFO if int(os.environ.get("LOCAL_RANK", "0")) == 0 else logging.ERROR)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (
+        ".*`srun` command is available.*",
+        ".*does not have many workers.*",
+        ".*number of training batches.*smaller than the logging interval.*",
+        ".*GPU available but not used.*",
+        ".*LightningCLI's args parameter.*",
+        ".*Experiment logs directory .* exists and is not empty.*",
+        ".*The dirpath has changed from.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

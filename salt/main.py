@@ -1,0 +1,78 @@
+"""The console command ``main``: finds the verb and hands over to it, importing nothing heavy before."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HELP = """\
+usage: main VERB [--config FILE] [--key value ...]
+
+Trains jet taggers on HDF5 files of simulated jets.
+
+  fit        train a model:            main fit --config gnn.yaml
+  test       score a labelled file:    main test --config logs/RUN/config.yaml --data.test_file test.h5
+  predict    score any file:           main predict --config logs/RUN/config.yaml --data.test_file data.h5
+  validate   losses and metrics of a checkpoint on the validation file
+  simulate   make training, validation and test files with Pythia
+
+main VERB --help explains every option of a verb. main --version prints the version.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The words after ``main``; those of the process if not given.
+
+    Returns:
+        The exit code: 0, 1 for a mistake in the data or surroundings, 2 for one in config or flags, 130 for Ctrl-C.
+    """
+    # `python salt/main.py` puts the package's own folder first, where `batch` or `data` would hide other modules.
+    here = str(Path(__file__).resolve().parent)
+    sys.path[:] = [p for p in sys.path if not p or str(Path(p).resolve()) != here]
+    from salt.errors import ConfigError, SaltError, unknown
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = words[0] if words else "--help"
+    try:
+        if verb in ("-h", "--help"):
+            sys.stdout.write(HELP)
+            return 0
+        if verb == "--version":
+            from salt import __version__
+
+            sys.stdout.write(f"salt-tagger {__version__}\n")
+            return 0
+        known = _verbs()
+        if verb not in known:
+            raise ConfigError(unknown("verb", verb, known))
+        return known[verb](words)
+    except SaltError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:  # `main ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _verbs() -> dict[str, Callable[[list[str]], int]]:
+    def trainer(words: list[str]) -> int:
+        from salt.cli.run import run
+
+        return run(words[0], words[1:])
+
+    def simulate(words: list[str]) -> int:
+        from salt.commands.simulate import run
+
+        return run(words[1:])
+
+    return {"fit": trainer, "validate": trainer, "test": trainer, "predict": trainer, "simulate": simulate}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

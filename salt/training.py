@@ -1,0 +1,213 @@
+"""The LightningModule: one loss from the sums and counts of the tasks, and their means over whole epochs."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from salt.batch import JetBatch
+from salt.errors import ConfigError
+from salt.inputs import Input
+from salt.model import JetTagger
+from salt.nn import EncoderFactory, PoolingFactory
+from salt.optim.schedules import OneCycle
+from salt.tasks import Loss, Task, TaskFactory
+
+
+class Tagger(LightningModule):
+    """A jet tagger with its training: inputs are normalised, embedded, encoded and pooled, and every task adds a head.
+
+    Args:
+        embed_dim: Width of the embedding of a constituent, and of everything after it.
+        tasks: What to learn; the key of a task is its name.
+        pooling: How the constituents of a jet become one vector.
+        encoder: Layers in which the constituents of a jet see each other; null for none (deep sets).
+        embed_hidden: Widths of hidden layers between the inputs and the embedding.
+        lrs_config: Learning rate and weight decay of AdamW.
+        inputs: Set from `data.inputs`.
+        name: Set from `name`.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        tasks: dict[str, TaskFactory],
+        pooling: PoolingFactory,
+        encoder: EncoderFactory | None = None,
+        embed_hidden: list[int] | None = None,
+        lrs_config: OneCycle = OneCycle(),  # noqa: B008 (a frozen value; its fields become options)
+        inputs: dict[str, Input] | None = None,
+        name: str = "salt",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.lrs_config = lrs_config
+        self.model = JetTagger(
+            inputs=inputs or {},
+            embed_dim=embed_dim,
+            encoder=encoder,
+            pooling=pooling,
+            tasks=tasks,
+            embed_hidden=embed_hidden,
+        )
+        self._epoch: dict[str, list[Tensor]] = defaultdict(list)
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """The tasks by their names."""
+        return self.model.named_tasks
+
+    def setup(self, stage: str) -> None:
+        """Takes over the statistics of the training files. A checkpoint, loaded later, replaces them by its own."""
+        if stage == "fit":
+            self.model.adopt(self.trainer.datamodule.statistics)  # type: ignore[attr-defined]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the weights are for, so that a config that does not fit them is found by name."""
+        checkpoint["salt"] = {"format": CHECKPOINT_FORMAT, "model": self._signature()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Compares the config with what the weights were trained for.
+
+        Raises:
+            ConfigError: They differ; the message names the first difference.
+        """
+        header = checkpoint.get("salt")
+        if not isinstance(header, dict) or "format" not in header:
+            raise ConfigError("the checkpoint was not written by Salt")
+        if header["format"] > CHECKPOINT_FORMAT:
+            raise ConfigError(
+                f"the checkpoint has format {header['format']}; this version of Salt reads up to {CHECKPOINT_FORMAT}"
+            )
+        ours, theirs = self._signature(), header["model"]
+        for group in ours:
+            for name in [*theirs[group], *ours[group]]:
+                trained, asked = theirs[group].get(name), ours[group].get(name)
+                if trained != asked:
+                    raise ConfigError(
+                        f"the checkpoint was trained with {group} {name}: {trained}, the config has {asked}"
+                    )
+        shapes = {k: tuple(v.shape) for k, v in self.state_dict().items()}
+        saved = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
+        for key in sorted(shapes.keys() | saved.keys()):
+            if shapes.get(key) != saved.get(key):
+                raise ConfigError(
+                    f"the model of the config does not fit the checkpoint: {key} is {saved.get(key, 'absent')} there and "
+                    f"{shapes.get(key, 'absent')} here; compare embed_dim, encoder, pooling and the tasks' hidden"
+                )
+
+    def _signature(self) -> dict[str, dict[str, list[str]]]:
+        return {
+            "input": {name: list(module.variables) for name, module in self.model.normalise.items()},  # type: ignore[arg-type]
+            "task": {name: [column.name for column in task.columns()] for name, task in self.tasks.items()},
+        }
+
+    def training_step(self, batch: JetBatch, batch_idx: int) -> Tensor:
+        """The loss whose gradient, averaged over devices, is that of the mean over the whole global batch."""
+        raw = self.model(batch)
+        losses = {name: task.loss(raw[name], batch) for name, task in self.tasks.items()}
+        means = {}
+        counts = self._over_devices(torch.stack([loss.count.detach() for loss in losses.values()]))
+        for (name, loss), count in zip(losses.items(), counts, strict=True):
+            means[name] = loss.sum * self.trainer.world_size / count.clamp(min=_TINY)
+        total = torch.stack([self.tasks[name].weight * mean for name, mean in means.items()]).sum()
+        # Over several devices these are the parts of rank 0, scaled; the validation is exact.
+        self.log("train/loss", total.detach(), batch_size=len(batch), prog_bar=True)
+        for name, mean in means.items():
+            self.log(f"train/{name}/loss", mean.detach(), batch_size=len(batch))
+        return total
+
+    def validation_step(self, batch: JetBatch, batch_idx: int) -> None:
+        """Adds the batch to the means of the epoch."""
+        self._add("val", self.model(batch), batch)
+
+    def test_step(self, batch: JetBatch, batch_idx: int) -> dict[str, Any]:
+        """Scores the batch; targets that the file has are added to the means."""
+        raw: dict[str, Any] = self.model(batch)
+        self._add("test", raw, batch)
+        return raw
+
+    def predict_step(self, batch: JetBatch, batch_idx: int) -> dict[str, Any]:
+        """Scores the batch."""
+        raw: dict[str, Any] = self.model(batch)
+        return raw
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means over the validation jets of all devices."""
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the means over the test jets of all devices."""
+        self._log_epoch("test")
+
+    def _add(self, stage: str, raw: Mapping[str, Any], batch: JetBatch) -> None:
+        for name, task in self.tasks.items():
+            if all(target in batch.labels for target in task.targets):
+                means = {"loss": task.loss(raw[name], batch), **task.metrics(raw[name], batch)}
+                for key, mean in means.items():
+                    self._epoch[f"{stage}/{name}/{key}"].append(_as_pair(mean))
+
+    def _log_epoch(self, stage: str) -> None:
+        keys = sorted(self._epoch)
+        if not keys:
+            return
+        sums = self._over_devices(torch.stack([torch.stack(self._epoch[key]).sum(0) for key in keys]))
+        self._epoch.clear()
+        values = {key: float(pair[0] / pair[1]) for key, pair in zip(keys, sums, strict=True) if pair[1] > 0}
+        losses = [
+            self.tasks[n].weight * values[f"{stage}/{n}/loss"] for n in self.tasks if f"{stage}/{n}/loss" in values
+        ]
+        if losses:
+            values[f"{stage}/loss"] = sum(losses)
+        for key, value in values.items():
+            self.log(key, value, prog_bar=key == f"{stage}/loss", rank_zero_only=False)
+
+    def _over_devices(self, values: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return values
+        reduced: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
+        return reduced
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; matrices decay, biases and norms do not."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.lrs_config.weight_decay},
+            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lrs_config.initial)
+
+    def on_train_batch_start(self, batch: JetBatch, batch_idx: int) -> None:
+        """Sets the learning rate, which depends on nothing but the step and the length of the training."""
+        rate = self.lrs_config.rate(self.trainer.global_step, self.total_steps)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        self.log("train/learning_rate", rate, batch_size=len(batch))
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole training, from its first epoch."""
+        trainer = self.trainer
+        lengths = []
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            batches = int(trainer.num_training_batches)
+            lengths.append(-(-batches // trainer.accumulate_grad_batches) * trainer.max_epochs)
+        if trainer.max_steps > 0:
+            lengths.append(trainer.max_steps)
+        if not lengths:
+            raise ConfigError("the learning-rate cycle needs to know its length; set trainer.max_epochs or max_steps")
+        return min(lengths)
+
+
+CHECKPOINT_FORMAT = 1
+"""Version of what checkpoints hold beside Lightning's own entries."""
+
+_TINY = 1e-12
+
+
+def _as_pair(mean: Loss) -> Tensor:
+    return torch.stack([mean.sum.detach().double(), mean.count.detach().double()])
