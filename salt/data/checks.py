@@ -1,0 +1,73 @@
+"""Doubts about data that are voiced before training."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from salt.data.survey import Survey
+from salt.errors import ConfigError
+from salt.inputs import Input, Target
+from salt.statistics import Scale
+
+TRUTH = re.compile(r"truth|HadronCone|flavour_?label|flavor_?label|GhostBHadrons|GhostCHadrons", re.IGNORECASE)
+FAR = 5.0
+"""Standard deviations between a measured mean and a given one that are not by chance."""
+
+
+def check_distinct(train: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> None:
+    """Raises ConfigError if a file of training is also one of another option, such as ``data.val_file``."""
+    real = {path.resolve() for path in train}
+    for key, paths in others.items():
+        for path in paths:
+            if path.resolve() in real:
+                raise ConfigError(f"data.train_file and {key} are the same file {path}; give each its own jets")
+
+
+def shared_jets(one: Survey, other: Survey) -> int:
+    """How many surveyed jets of `other` are among those of `one`."""
+    return int(np.isin(other.fingerprints, one.fingerprints).sum())
+
+
+def truth_inputs(inputs: Mapping[str, Input], targets: Iterable[Target]) -> list[str]:
+    """Variables of inputs that are truth by their name or because a task learns them, as ``input.variable``."""
+    learned = {(inputs[t.input].dataset_of(t.input), t.variable) for t in targets}
+    return [
+        f"{name}.{variable}"
+        for name, spec in inputs.items()
+        for variable in spec.variables
+        if TRUTH.search(variable) or (spec.dataset_of(name), variable) in learned
+    ]
+
+
+def far_from(scales: Mapping[str, Mapping[str, Scale]], found: Survey) -> list[str]:
+    """Variables whose measured mean is far from the given one, as ``input.variable``."""
+    return [
+        f"{name}.{variable}"
+        for name, variables in found.measures.items()
+        for variable, measure in variables.items()
+        if measure.count and abs(measure.mean - scales[name][variable].mean) > FAR * scales[name][variable].std
+    ]
+
+
+def look_normalised(scales: Mapping[str, Mapping[str, Scale]], found: Survey) -> bool:
+    """Whether at least half of the variables have mean near 0 and deviation near 1 once normalised."""
+    strange = []
+    for name, variables in found.measures.items():
+        for variable, measure in variables.items():
+            given = scales[name][variable]
+            mean = (measure.mean - given.mean) / given.std
+            std = measure.scale.std / given.std if measure.count else 1.0
+            strange.append(abs(mean) > 1 or not 0.2 <= std <= 5)
+    return 2 * sum(strange) <= len(strange)
+
+
+def rare_classes(found: Survey) -> list[str]:
+    """Classes without a single jet or constituent, as ``label: class``."""
+    return [
+        f"{target.variable}: {name}"
+        for target, counts in found.class_counts.items()
+        for name, count in zip(target.classes, counts, strict=True)
+        if count == 0
+    ]

@@ -1,0 +1,306 @@
+"""The data of a run, as Lightning wants it."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningDataModule
+
+from salt.data.checks import check_distinct
+from salt.data.examine import examine
+from salt.data.formats import open_reader
+from salt.data.loader import StepLoader
+from salt.data.norms import dataset_scales, input_scales, load_class_weights, load_norms
+from salt.data.orders import Blocks, Order, Sequential, Single, Weak
+from salt.data.paths import describe_file, resolve
+from salt.data.source import Source
+from salt.data.staging import Staging
+from salt.data.workers import advised_workers, usable_cores, worker_doubts
+from salt.errors import ConfigError, SaltError, unknown
+from salt.inputs import Input, Target, check_inputs
+from salt.statistics import Statistics
+
+log = logging.getLogger(__name__)
+
+PARTS = {"fit": "train", "validate": "val", "test": "test", "predict": "test"}
+"""For each stage the files that it is about; fit also needs those of validation."""
+
+
+class JetDataModule(LightningDataModule):
+    """Jets and their constituents from HDF5 files.
+
+    Files are given by a path, by a wildcard such as ``train_*.h5``, or as ``sample:train`` (``val``, ``test``) for the
+    sample that comes with the package.
+
+    Args:
+        inputs: The variables of each input; `jets` for the jet's own, any other name for constituents.
+        train_file: Files to train on.
+        val_file: Files to validate on; null trains without validation.
+        test_file: Files to evaluate.
+        batch_size: Jets in a batch of one device.
+        num_workers: Processes that read, for each device; null derives it from the number of cores.
+        num_train: How many jets to train on, the first ones that pass the selection; -1 for all.
+        num_val: How many jets to validate on; -1 for all.
+        num_test: How many jets to evaluate; -1 for all.
+        norm_dict: YAML or JSON file with mean and std (or shift and scale) of each variable of each dataset; null
+            measures them in the training files.
+        class_dict: YAML file with the weights of the classes of each label of each dataset.
+        move_files_temp: Folder on fast storage to which the training and validation files are copied for as long as
+            the training runs.
+        batched_read: Whether to read blocks of jets at once, which is fast; otherwise single jets are drawn at random
+            over all files.
+        shuffle: With blocks, the jets of several random blocks are mixed, so batches differ in every epoch; weak keeps
+            the same batches of consecutive jets and changes only their order.
+        reader: Class path of a reader for files of another format, such as ``my_package.MyReader``.
+    """
+
+    def __init__(
+        self,
+        inputs: dict[str, Input],
+        train_file: str | None = None,
+        val_file: str | None = None,
+        test_file: str | None = None,
+        batch_size: int = 1000,
+        num_workers: int | None = None,
+        num_train: int = -1,
+        num_val: int = -1,
+        num_test: int = -1,
+        norm_dict: str | None = None,
+        class_dict: str | None = None,
+        move_files_temp: str | None = None,
+        batched_read: bool = True,
+        shuffle: Literal["blocks", "weak"] = "blocks",
+        reader: str | None = None,
+    ) -> None:
+        super().__init__()
+        check_inputs(inputs)
+        for key, value in (("num_train", num_train), ("num_val", num_val), ("num_test", num_test)):
+            if value < 1 and value != -1:
+                raise ConfigError(f"data.{key} is {value}; it must be at least 1, or -1 for all jets")
+        if batch_size < 1:
+            raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
+        if num_workers is not None and num_workers < 0:
+            raise ConfigError(f"data.num_workers is {num_workers}; it must be 0 or more, or null")
+        if shuffle not in ("blocks", "weak"):
+            raise ConfigError(unknown("data.shuffle", shuffle, ("blocks", "weak")))
+        if shuffle == "weak" and not batched_read:
+            raise ConfigError("data.shuffle: weak has no effect with data.batched_read: false; leave one of them out")
+        self.inputs = inputs
+        self.options = {"train": train_file, "val": val_file, "test": test_file}
+        self.limits = {"train": num_train, "val": num_val, "test": num_test}
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.norm_dict = norm_dict
+        self.class_dict = class_dict
+        self.move_files_temp = move_files_temp
+        self.batched_read = batched_read
+        self.shuffle = shuffle
+        self.reader = reader
+        self.statistics: Statistics | None = None
+        self._targets: tuple[Target, ...] = ()
+        self._seed = 0
+        self._sources: dict[str, Source] = {}
+        self._paths: dict[str, tuple[Path, ...]] = {}
+        self._missing: dict[str, tuple[Target, ...]] = {}
+        self._staging: Staging | None = None
+
+    def bind(self, targets: Sequence[Target], seed: int) -> None:
+        """Says, before `setup`, which labels the tasks need and from which seed the order of the jets follows.
+
+        Raises:
+            ConfigError: A target is about an input that is not declared.
+        """
+        for target in targets:
+            if target.input not in self.inputs:
+                raise ConfigError("a task is about an " + unknown("input", target.input, self.inputs, "in data.inputs"))
+        self._targets = tuple(dict.fromkeys(targets))
+        self._seed = seed
+
+    def setup(self, stage: str) -> None:
+        """Opens and checks the files of a stage; for ``fit`` also measures what the model needs to know of them.
+
+        Raises:
+            ConfigError: A file is not given, or is given twice.
+            DataError: A file is missing, broken, or disagrees with the config.
+        """
+        if stage == "fit":
+            self._setup_fit()
+        elif stage == "validate":
+            self._sources["val"] = self._open("val", self._resolve("val"), self._targets)
+        else:
+            paths = self._resolve("test")
+            self._sources["test"] = self._open("test", paths, () if stage == "predict" else self._targets, strict=False)
+
+    def teardown(self, stage: str) -> None:
+        """Closes the files, and removes copies after training."""
+        for source in self._sources.values():
+            source.close()
+        if stage == "fit":
+            self._remove_copies()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Removes copies when training fails."""
+        self._remove_copies()
+
+    def train_dataloader(self) -> StepLoader:
+        """Batches in the order that was asked for, another one each epoch."""
+        source = self._sources["train"]
+        order: Order
+        if not self.batched_read:
+            order = Single(source.num_jets, self._step, self._seed)
+        elif self.shuffle == "weak":
+            order = Weak(source.num_jets, self._step, self._seed)
+        else:
+            order = Blocks.of(source.block_edges(), self._step, self._seed)
+        return self._loader(source, order)
+
+    def val_dataloader(self) -> StepLoader | list[StepLoader]:
+        """Batches as they come; nothing if there is no validation file."""
+        return self._sequential("val") if "val" in self._sources else []
+
+    def test_dataloader(self) -> StepLoader:
+        """Batches as they come."""
+        return self._sequential("test")
+
+    def predict_dataloader(self) -> StepLoader:
+        """Batches as they come, without labels."""
+        return self._sequential("test")
+
+    def files(self, stage: str) -> Source:
+        """The files that a stage is about: ``fit``, ``validate``, ``test`` or ``predict``; it must be set up."""
+        return self._sources[PARTS[stage]]
+
+    def missing_targets(self, stage: str) -> tuple[Target, ...]:
+        """The targets that files to be tested lack, so that they can be predicted but not judged."""
+        return self._missing.get(PARTS[stage], ())
+
+    def describe(self) -> dict[str, Any]:
+        """What was opened: for each part its jets in use, and each file with size, hash of its header and rows."""
+        return {
+            part: {
+                "jets": source.num_jets,
+                "files": [
+                    describe_file(path, reader.format, size)
+                    for path, reader, size in zip(self._paths[part], source.readers, source.sizes, strict=True)
+                ],
+            }
+            for part, source in self._sources.items()
+        }
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @property
+    def _step(self) -> int:
+        return self.batch_size * self._world_size
+
+    def _setup_fit(self) -> None:
+        paths = {"train": self._resolve("train")}
+        if self.options["val"] is not None:
+            paths["val"] = self._resolve("val")
+        test_paths = self._test_paths()
+        others = {f"data.{part}_file": paths[part] for part in paths if part != "train"}
+        check_distinct(paths["train"], {**others, "data.test_file": test_paths})
+        norms = Path(self.norm_dict) if self.norm_dict is not None else None
+        given = input_scales(load_norms(norms), self.inputs, norms) if norms is not None else None
+        classes = Path(self.class_dict) if self.class_dict is not None else None
+        weights = load_class_weights(classes, self.inputs, self._targets) if classes is not None else {}
+        # Everything that can be wrong is found in the original files, before anything is copied.
+        self._sources = {part: self._open(part, found, self._targets) for part, found in paths.items()}
+        self.statistics, doubts = examine(
+            self._sources["train"], self._sources.get("val"), self._open_test(test_paths), given, weights
+        )
+        if self.num_workers is not None:
+            doubts += worker_doubts(self.num_workers, usable_cores(), self._local_ranks)
+        if self._rank == 0:
+            for doubt in doubts:
+                log.warning(doubt)
+        trial = self.trainer is not None and bool(getattr(self.trainer, "fast_dev_run", False))
+        if self.move_files_temp is not None and not trial:
+            self._stage(Path(self.move_files_temp).expanduser(), paths)
+
+    def _resolve(self, part: str) -> tuple[Path, ...]:
+        option = self.options[part]
+        if option is None:
+            raise ConfigError(f"data.{part}_file is not given; name the file by --data.{part}_file")
+        return resolve(option, f"data.{part}_file")
+
+    def _open(self, part: str, paths: tuple[Path, ...], targets: tuple[Target, ...], strict: bool = True) -> Source:
+        self._paths[part] = paths
+        key = f"data.{part}_file"
+        readers = [open_reader(path, {}, self.reader) for path in paths]
+        if self.norm_dict is not None and any(reader.format != "structured" for reader in readers):
+            scales = dataset_scales(load_norms(Path(self.norm_dict)), self.inputs)
+            readers = [open_reader(path, scales, self.reader) for path in paths]
+        if not strict:
+            fields = [reader.layouts() for reader in readers]
+            lacking = tuple(
+                t
+                for t in targets
+                for dataset in [self.inputs[t.input].dataset_of(t.input)]
+                if any(dataset in layouts and t.variable not in layouts[dataset].fields for layouts in fields)
+            )
+            self._missing[part] = lacking
+            targets = tuple(t for t in targets if t not in lacking)
+        return Source(key, readers, self.inputs, targets, self.limits[part], f"data.num_{part}", strict)
+
+    def _test_paths(self) -> tuple[Path, ...]:
+        try:
+            return self._resolve("test")
+        except SaltError:  # Training needs no test file.
+            return ()
+
+    def _open_test(self, paths: tuple[Path, ...]) -> Source | None:
+        if not paths:
+            return None
+        try:
+            return self._open("test", paths, (), strict=False)
+        except SaltError as error:
+            log.debug("the test file is not looked at: %s", error)
+            return None
+
+    @property
+    def _local_ranks(self) -> int:
+        return self.trainer.num_devices if self.trainer else 1
+
+    def _stage(self, folder: Path, paths: dict[str, tuple[Path, ...]]) -> None:
+        token = uuid.uuid4().hex[:8]
+        if self.trainer:
+            token = self.trainer.strategy.broadcast(token)
+        every = [path for found in paths.values() for path in found]
+        staging = Staging(folder, f"salt_{token}")
+        self._staging = staging
+        if not self.trainer or self.trainer.local_rank == 0:
+            staging.copy(every)
+        if self.trainer:
+            self.trainer.strategy.barrier()
+        for part, found in paths.items():
+            copies = tuple(staging.target(path, every.index(path)) for path in found)
+            self._sources[part] = self._open(part, copies, self._targets)
+            self._paths[part] = found
+
+    def _remove_copies(self) -> None:
+        if self._staging is not None:
+            self._staging.remove()
+            self._staging = None
+
+    def _sequential(self, part: str) -> StepLoader:
+        source = self._sources[part]
+        return self._loader(source, Sequential(source.num_jets, self._step))
+
+    def _loader(self, source: Source, order: Order) -> StepLoader:
+        workers = self.num_workers
+        if workers is None:
+            workers = advised_workers(usable_cores(), self._local_ranks)
+        source.close()
+        return StepLoader(source, order, self._epoch, self._rank, self._world_size, workers)
+
+    def _epoch(self) -> int:
+        return self.trainer.current_epoch if self.trainer else 0

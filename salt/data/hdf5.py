@@ -1,0 +1,71 @@
+"""HDF5 files that open themselves where they are needed, and errors of the library in plain words."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401 (registers its filters)
+import numpy as np
+
+from salt.errors import DataError
+
+CACHE_BYTES = 16 * 2**20
+
+
+class FileHandle:
+    """One HDF5 file, opened on first use in each process and never carried from one process to another.
+
+    Files are opened without locking, since locks do not work on many network file systems and nothing is written.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Any = None
+        self._process = 0
+
+    def __call__(self) -> Any:
+        """The open ``h5py.File``.
+
+        Raises:
+            DataError: The file cannot be opened.
+        """
+        if self._file is None or self._process != os.getpid():
+            with plain_errors(self.path, "is not a complete HDF5 file"):
+                self._file = h5py.File(self.path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
+            self._process = os.getpid()
+        return self._file
+
+    def close(self) -> None:
+        """Closes the file in this process; the next call opens it again."""
+        if self._file is not None and self._process == os.getpid():
+            self._file.close()
+        self._file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_file": None, "_process": 0}
+
+
+@contextmanager
+def plain_errors(path: Path, problem: str) -> Iterator[None]:
+    """Turns an OSError of the HDF5 library into a DataError ``<path> <problem>: <reason>``."""
+    try:
+        yield
+    except OSError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path} {problem}: {reason}") from error
+
+
+def text_list(value: Any) -> tuple[str, ...] | None:
+    """An attribute as a list of names, or None if it is something else."""
+    if value is None or isinstance(value, h5py.Empty | str | bytes) or np.ndim(value) != 1:
+        return None
+    items = list(value)
+    if not items or not all(isinstance(i, str | bytes) for i in items):
+        return None
+    return tuple(i.decode() if isinstance(i, bytes) else str(i) for i in items)

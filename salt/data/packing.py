@@ -1,0 +1,174 @@
+"""From padded records of a file to rows back to back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from salt.data.plan import VALID, InputPlan, LabelPlan
+from salt.data.reader import Array
+from salt.data.selection import passes
+from salt.errors import DataError
+from salt.inputs import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One input of some jets.
+
+    Args:
+        values: [B, F] or [T, F] float32.
+        counts: [B] int64, how many constituents each jet has; 1 for the jets themselves.
+        slots: [T] int64, the place of each on the padded axis of the file.
+        labels: For each target [B] or [T].
+    """
+
+    values: Array
+    counts: Array
+    slots: Array
+    labels: Mapping[Target, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Some jets with all their inputs.
+
+    Args:
+        rows: [B] int64, their rows in the files one after the other.
+        parts: For each input its rows.
+    """
+
+    rows: Array
+    parts: Mapping[str, Part]
+
+
+def pack_jets(plan: InputPlan, records: Array, rows: Array) -> Part:
+    """Packs records of jets.
+
+    Args:
+        plan: What to take of them.
+        records: [B] structured.
+        rows: [B] their rows in the file, for messages.
+
+    Raises:
+        DataError: An input is not finite, or a label cannot be used; the message has the first row.
+    """
+    slots = np.zeros(len(rows), dtype=np.int64)
+    return Part(_values(plan, records, rows), np.ones(len(rows), dtype=np.int64), slots, _labels(plan, records, rows))
+
+
+def pack_constituents(plan: InputPlan, records: Array, keep: Array, rows: Array) -> Part:
+    """Packs records of constituents: real ones that pass the selection, in file order, at most `max_count` a jet.
+
+    Args:
+        plan: What to take of them.
+        records: [N, M] structured.
+        keep: [B] which of the N jets are wanted.
+        rows: [B] their rows in the file, for messages.
+
+    Raises:
+        DataError: An input is not finite, or a label cannot be used; the message has the first row.
+    """
+    jet, slot = np.nonzero(records[VALID][keep].astype(bool))
+    picked = records.reshape(-1).take(keep[jet] * records.shape[1] + slot)
+    if plan.conditions:
+        passed = passes(plan.conditions, picked)
+        jet, slot, picked = jet[passed], slot[passed], picked[passed]
+    counts = np.bincount(jet, minlength=len(keep))
+    if plan.max_count is not None:
+        early = np.arange(len(jet)) - (np.cumsum(counts) - counts)[jet] < plan.max_count
+        jet, slot, picked = jet[early], slot[early], picked[early]
+        counts = np.minimum(counts, plan.max_count)
+    entry_rows = rows[jet]
+    return Part(_values(plan, picked, entry_rows), counts, slot, _labels(plan, picked, entry_rows))
+
+
+def concatenate(parts: Sequence[Packed]) -> Packed:
+    """Puts jets one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    names = parts[0].parts
+    return Packed(
+        np.concatenate([p.rows for p in parts]),
+        {name: _concatenate([p.parts[name] for p in parts]) for name in names},
+    )
+
+
+def take(packed: Packed, index: Array) -> Packed:
+    """The jets at `index`, in that order."""
+    return Packed(packed.rows[index], {name: _take(part, index) for name, part in packed.parts.items()})
+
+
+def _concatenate(parts: Sequence[Part]) -> Part:
+    return Part(
+        np.concatenate([p.values for p in parts]),
+        np.concatenate([p.counts for p in parts]),
+        np.concatenate([p.slots for p in parts]),
+        {target: np.concatenate([p.labels[target] for p in parts]) for target in parts[0].labels},
+    )
+
+
+def _take(part: Part, index: Array) -> Part:
+    counts = part.counts[index]
+    starts = (np.cumsum(part.counts) - part.counts)[index]
+    entries = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+    labels = {target: values[entries] for target, values in part.labels.items()}
+    return Part(part.values.take(entries, axis=0), counts, part.slots[entries], labels)
+
+
+def _values(plan: InputPlan, records: Array, rows: Array) -> Array:
+    values = np.empty((len(records), len(plan.variables)), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        for i, variable in enumerate(plan.variables):
+            values[:, i] = records[variable]
+    finite = np.isfinite(values)
+    if not finite.all():
+        entry, i = np.argwhere(~finite)[0]
+        raw = records[plan.variables[i]][entry]
+        problem = f"{raw} (too large for float32)" if np.isfinite(raw) else str(raw)
+        raise DataError(
+            f"{plan.path}: variable '{plan.variables[i]}' of input '{plan.name}' is {problem} in row {rows[entry]}\n"
+            "repair the file, drop the variable, or exclude such values by data.inputs."
+            f"{plan.name}.selection"
+        )
+    return values
+
+
+def _labels(plan: InputPlan, records: Array, rows: Array) -> dict[Target, Array]:
+    return {label.target: _label(plan, label, records[label.target.variable], rows) for label in plan.labels}
+
+
+def _label(plan: InputPlan, label: LabelPlan, raw: Array, rows: Array) -> Array:
+    target = label.target
+    if target.kind == "number":
+        return _number(plan, target, raw, rows)
+    if label.lookup is None:
+        return raw.astype(np.int64)
+    indices, strange = label.lookup(raw)
+    if plan.strict and strange.any():
+        entry = int(np.argmax(strange))
+        name = dict(label.lookup.names).get(int(raw[entry]))
+        called = f" ('{name}' in this file)" if name else ""
+        raise DataError(
+            f"{plan.path}: label '{target.variable}' of input '{plan.name}' is {int(raw[entry])}{called} in row "
+            f"{rows[entry]}, none of the classes {', '.join(target.classes)}\n"
+            "add it to the task's classes, or to its ignore_classes"
+        )
+    return indices
+
+
+def _number(plan: InputPlan, target: Target, raw: Array, rows: Array) -> Array:
+    with np.errstate(over="ignore"):
+        values = raw.astype(np.float32)
+    wrong = np.isinf(values)
+    if target.log:
+        wrong |= values <= 0
+    if plan.strict and wrong.any():
+        entry = int(np.argmax(wrong))
+        need = "positive, as its logarithm is learned" if target.log else "finite"
+        raise DataError(
+            f"{plan.path}: label '{target.variable}' of input '{plan.name}' is {raw[entry]} in row {rows[entry]}; "
+            f"it must be {need} (NaN where there is none)"
+        )
+    values[wrong] = np.nan
+    return values

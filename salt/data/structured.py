@@ -1,0 +1,68 @@
+"""Structured files: one compound dataset for each object."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from salt.data.hdf5 import FileHandle, plain_errors, text_list
+from salt.data.reader import Array, Layout, Scales
+
+DEFAULT_CHUNK = 100
+
+
+def is_structured(file: Any) -> bool:
+    """Whether an open file has a compound dataset at its top."""
+    return any(_is_table(item) for item in file.values())
+
+
+def _is_table(item: object) -> bool:
+    return isinstance(item, h5py.Dataset) and item.dtype.names is not None and item.ndim in (1, 2)
+
+
+class StructuredReader:
+    """Reads a file with compound datasets: (N,) for jets, (N, M) with a field ``valid`` for constituents.
+
+    The names of a label's classes are the dataset's attribute of the same name.
+
+    Args:
+        path: The file.
+        scales: Not needed: the values are physical.
+    """
+
+    format = "structured"
+
+    def __init__(self, path: Path, scales: Scales) -> None:
+        self.path = path
+        self._handle = FileHandle(path)
+        self._layouts: Mapping[str, Layout] | None = None
+
+    def layouts(self) -> Mapping[str, Layout]:
+        """The compound datasets at the top of the file."""
+        if self._layouts is None:
+            self._layouts = {name: _layout(item) for name, item in self._handle().items() if _is_table(item)}
+        return self._layouts
+
+    def read(self, dataset: str, start: int, stop: int, fields: Sequence[str]) -> Array:
+        """Whole records, which is faster than taking some of the fields out of them."""
+        with plain_errors(self.path, f"cannot be read at rows {start} to {stop} of '{dataset}'"):
+            records: Array = self._handle()[dataset][start:stop]
+        return records
+
+    def class_names(self, dataset: str, field: str) -> tuple[str, ...] | None:
+        """The attribute of the dataset that is called like the label."""
+        return text_list(self._handle()[dataset].attrs.get(field))
+
+    def close(self) -> None:
+        """Closes the file in this process."""
+        self._handle.close()
+
+
+def _layout(item: Any) -> Layout:
+    return Layout(
+        fields={name: item.dtype[name] for name in item.dtype.names},
+        num_rows=item.shape[0],
+        width=item.shape[1] if item.ndim == 2 else None,
+        chunk=item.chunks[0] if item.chunks else DEFAULT_CHUNK,
+    )

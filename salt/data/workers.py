@@ -1,0 +1,28 @@
+"""How many processes should read."""
+
+import os
+
+MOST_ADVISED = 4
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def advised_workers(cores: int, local_ranks: int) -> int:
+    """Workers for each training process: its share of the cores but one for itself, and no more than 4."""
+    return max(0, min(cores // local_ranks - 1, MOST_ADVISED))
+
+
+def worker_doubts(num_workers: int, cores: int, local_ranks: int) -> list[str]:
+    """At most one sentence, with the number to try, where the number of workers looks wrong."""
+    advised = advised_workers(cores, local_ranks)
+    each = f" for each of {local_ranks} training processes" if local_ranks > 1 else ""
+    if num_workers * local_ranks > cores:
+        return [f"data.num_workers is {num_workers}{each}, more than the {cores} cores here; try {advised}"]
+    if num_workers < advised:
+        return [f"data.num_workers is {num_workers}{each} on {cores} cores; training may wait for data; try {advised}"]
+    return []
