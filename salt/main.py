@@ -14,6 +14,7 @@ Trains jet taggers on HDF5 files of simulated jets.
   test       score a labelled file:    main test --config logs/RUN/config.yaml --data.test_file test.h5
   predict    score any file:           main predict --config logs/RUN/config.yaml --data.test_file data.h5
   validate   losses and metrics of a checkpoint on the validation file
+  rejection  rejection of c- and light jets from a prediction file, and its picture
   simulate   make training, validation and test files with Pythia
 
 main VERB --help explains every option of a verb. main --version prints the version.
@@ -71,7 +72,13 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[1:])
 
-    return {"fit": trainer, "validate": trainer, "test": trainer, "predict": trainer, "simulate": simulate}
+    def rejection(words: list[str]) -> int:
+        from salt.commands.rejection import run
+
+        return run(words[1:])
+
+    trainers = dict.fromkeys(("fit", "validate", "test", "predict"), trainer)
+    return {**trainers, "rejection": rejection, "simulate": simulate}
 
 
 if __name__ == "__main__":

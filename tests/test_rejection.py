@@ -54,10 +54,8 @@ def test_counted_by_hand() -> None:
 
 @settings(deadline=None)
 @given(scores, scores, st.integers(1, 20))
-def test_the_cut_is_the_highest_that_keeps_enough(
-    signal: list[float], background: list[float], twentieths: int
-) -> None:
-    found = rejection(np.array(signal), np.array(background), twentieths / 20)
+def test_the_cut_is_the_highest_that_keeps_enough(signal: list[float], other: list[float], twentieths: int) -> None:
+    found = rejection(np.array(signal), np.array(other), twentieths / 20)
 
     def kept(cut: float) -> int:
         return sum(s >= cut for s in signal)
