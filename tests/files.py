@@ -68,9 +68,12 @@ def write_structured(
     """One compound dataset for each table."""
     with h5py.File(path, "w") as file:
         for name, table in tables.items():
-            chunks = (min(chunk, max(1, len(table))), *table.shape[1:])
-            options = dict(compression) if isinstance(compression, Mapping) else {"compression": compression}
-            file.create_dataset(name, data=table, chunks=chunks, **options)
+            options: dict[str, Any] = (
+                dict(compression) if isinstance(compression, Mapping) else {"compression": compression}
+            )
+            if len(table):
+                options["chunks"] = (min(chunk, len(table)), *table.shape[1:])
+            file.create_dataset(name, data=table, **options)
         if classes is not None:
             file["jets"].attrs["flavour_label"] = list(classes)
     return path

@@ -222,6 +222,8 @@ class JetDataModule(LightningDataModule):
         if self._rank == 0:
             for doubt in doubts:
                 log.warning(doubt)
+        if "val" not in paths and self.trainer:
+            self.trainer.limit_val_batches = 0  # Lightning's way of saying that there is no validation.
         trial = self.trainer is not None and bool(getattr(self.trainer, "fast_dev_run", False))
         if self.move_files_temp is not None and not trial:
             self._stage(Path(self.move_files_temp).expanduser(), paths)
