@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from salt.errors import DataError
 from salt.simulate.fields import FIELDS, WIDTH, Records, dtype
 from salt.simulate.options import Options
+from salt.simulate.sink import Sink
 from salt.simulate.truth import ORIGINS
 
 CHUNK_ROWS = 100
@@ -35,7 +36,8 @@ class JetFile:
     """
 
     def __init__(self, path: Path, split: str, options: Options, compression: Compression) -> None:
-        self._file = h5py.File(path, "w")
+        self._sink = Sink(path)
+        self._file = h5py.File(self._sink, "w")
         self.rows = 0
         level = {"compression_opts": 9} if compression == "gzip" else {}
         for name in FIELDS:
@@ -61,16 +63,26 @@ class JetFile:
             self._file.attrs[f"version_{package}"] = version(package)
 
     def append(self, chunk: Mapping[str, Records]) -> None:
-        """Adds jets at the end."""
+        """Adds jets at the end.
+
+        Raises:
+            OSError: They could not be written.
+        """
         end = self.rows + len(chunk["jets"])
         for name, values in chunk.items():
             self._file[name].resize(end, axis=0)
             self._file[name][self.rows : end] = values
         self.rows = end
+        self._sink.check()
 
     def close(self) -> None:
-        """Writes out what is still in memory."""
+        """Brings everything to disk.
+
+        Raises:
+            OSError: Something could not be written.
+        """
         self._file.close()
+        self._sink.close()
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,25 +193,7 @@ def beside(folder: Path, names: list[str]) -> Iterator[dict[str, Path]]:
                 path.unlink()
 
 
-def reason(error: Exception) -> str:
-    """What went wrong with a file, in a few words."""
-    for number in _codes(error):
-        return os.strerror(number)
-    return str(error).splitlines()[0]
-
-
-def _codes(error: Exception) -> Iterator[int]:
-    """Error numbers that the system gave, also those that HDF5 only has in the text of its message."""
-    if isinstance(error, OSError) and error.errno:
-        yield error.errno
-    words: list[Any] = str(error).replace(",", " ").split()
-    for before, word in zip(words, words[2:], strict=False):
-        if before == "errno" and word.isdigit():
-            yield int(word)
-
-
-def cannot_write(path: Path, error: Exception) -> DataError:
+def cannot_write(path: Path, error: OSError) -> DataError:
     """The error for a file that could not be written."""
-    return DataError(
-        f"cannot write {path}: {reason(error)}\nnothing was left behind; free some space or choose another --out"
-    )
+    advice = "nothing was left behind; free some space or choose another --out"
+    return DataError(f"cannot write {path}: {error.strerror or error}\n{advice}")

@@ -126,17 +126,17 @@ def _fill(
 @contextmanager
 def _jet_file(path: Path, final: Path, split: str, options: Options, compression: Compression) -> Iterator[JetFile]:
     """A file that is closed at the end; all trouble of writing it becomes one error."""
-    file: JetFile | None = None
     try:
         file = JetFile(path, split, options, compression)
-        yield file
-        file.close()
-    except (OSError, RuntimeError) as error:
-        raise cannot_write(final, error) from error
-    finally:
-        if file is not None:
-            with suppress(OSError, RuntimeError):
+        try:
+            yield file
+        except BaseException:
+            with suppress(OSError):
                 file.close()
+            raise
+        file.close()
+    except OSError as error:
+        raise cannot_write(final, error) from error
 
 
 def _write_yaml(path: Path, final: Path, content: object) -> None:
