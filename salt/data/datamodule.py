@@ -46,7 +46,8 @@ class JetDataModule(LightningDataModule):
         num_test: How many jets to evaluate; -1 for all.
         norm_dict: YAML or JSON file with mean and std (or shift and scale) of each variable of each dataset; null
             measures them in the training files.
-        class_dict: YAML file with the weights of the classes of each label of each dataset.
+        class_dict: YAML file with the weights of the classes of each label of each dataset, in the order of the
+            codes of the training files.
         move_files_temp: Folder on fast storage to which the training and validation files are copied for as long as
             the training runs.
         batched_read: Whether to read blocks of jets at once, which is fast; otherwise single jets are drawn at random
@@ -210,10 +211,12 @@ class JetDataModule(LightningDataModule):
         check_distinct(paths["train"], {**others, "data.test_file": test_paths})
         norms = Path(self.norm_dict) if self.norm_dict is not None else None
         given = input_scales(load_norms(norms), self.inputs, norms) if norms is not None else None
-        classes = Path(self.class_dict) if self.class_dict is not None else None
-        weights = load_class_weights(classes, self.inputs, self._targets) if classes is not None else {}
         # Everything that can be wrong is found in the original files, before anything is copied.
         self._sources = {part: self._open(part, found, self._targets) for part, found in paths.items()}
+        weights = {}
+        if self.class_dict is not None:
+            codes = {t: self._sources["train"].codes(t) for t in self._targets if t.kind == "class"}
+            weights = load_class_weights(Path(self.class_dict), self.inputs, codes)
         self.statistics, doubts = examine(
             self._sources["train"], self._sources.get("val"), self._open_test(test_paths), given, weights
         )
@@ -239,7 +242,7 @@ class JetDataModule(LightningDataModule):
         key = f"data.{part}_file"
         readers = [open_reader(path, {}, self.reader) for path in paths]
         if self.norm_dict is not None and any(reader.format != "structured" for reader in readers):
-            scales = dataset_scales(load_norms(Path(self.norm_dict)), self.inputs)
+            scales = dataset_scales(load_norms(Path(self.norm_dict)), self.inputs, Path(self.norm_dict))
             readers = [open_reader(path, scales, self.reader) for path in paths]
         if not strict:
             fields = [reader.layouts() for reader in readers]

@@ -4,33 +4,36 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
-from salt.data.reader import Scales
 from salt.errors import DataError, unknown
 from salt.inputs import Input, Target
 from salt.statistics import Scale
 
+Norms: TypeAlias = Mapping[str, Mapping[str, object]]
+"""For each dataset and variable what the file says of it."""
+
 KEYS = (("mean", "std"), ("shift", "scale"))
 
 
-def load_norms(path: Path) -> Scales:
+def load_norms(path: Path) -> dict[str, dict[str, object]]:
     """Reads a normalisation: YAML or JSON with mean and std, or shift and scale, for each dataset and variable.
 
+    Entries are looked at when they are used, since tools also write those of flags that are the same for all.
+
     Raises:
-        DataError: The file cannot be read, or a number in it is missing, not finite, or no positive deviation.
+        DataError: The file cannot be read or is no such table.
     """
-    tables = _load(path, "data.norm_dict")
-    return {name: {str(v): _scale(path, name, v, x) for v, x in table.items()} for name, table in tables.items()}
+    return {name: {str(v): x for v, x in table.items()} for name, table in _load(path, "data.norm_dict").items()}
 
 
-def input_scales(norms: Scales, inputs: Mapping[str, Input], path: Path) -> dict[str, dict[str, Scale]]:
+def input_scales(norms: Norms, inputs: Mapping[str, Input], path: Path) -> dict[str, dict[str, Scale]]:
     """The scales of the variables of each input, which the file has under its name or that of its dataset.
 
     Raises:
-        DataError: An input or variable is missing.
+        DataError: An input or variable is missing, or its numbers are none, not finite, or no positive deviation.
     """
     found = {}
     for name, spec in inputs.items():
@@ -40,19 +43,24 @@ def input_scales(norms: Scales, inputs: Mapping[str, Input], path: Path) -> dict
         for variable in spec.variables:
             if variable not in table:
                 raise DataError(f"{path}: " + unknown("variable", variable, table, f"of input '{name}'"))
-        found[name] = {variable: table[variable] for variable in spec.variables}
+        found[name] = {v: _scale(path, name, v, table[v]) for v in spec.variables}
     return found
 
 
-def dataset_scales(norms: Scales, inputs: Mapping[str, Input]) -> dict[str, dict[str, Scale]]:
-    """The scales of all variables of each dataset, by which a format that stores normalised values undoes that."""
+def dataset_scales(norms: Norms, inputs: Mapping[str, Input], path: Path) -> dict[str, dict[str, Scale]]:
+    """The scales of all variables of each dataset, by which a format that stores normalised values undoes that.
+
+    Raises:
+        DataError: A number is none, not finite, or no positive deviation.
+    """
     found: dict[str, dict[str, Scale]] = {}
     for name, spec in inputs.items():
-        found.setdefault(spec.dataset_of(name), {}).update(_table(norms, name, spec) or {})
+        table = _table(norms, name, spec) or {}
+        found.setdefault(spec.dataset_of(name), {}).update({v: _scale(path, name, v, x) for v, x in table.items()})
     return found
 
 
-def dump_norms(scales: Scales, path: Path) -> None:
+def dump_norms(scales: Mapping[str, Mapping[str, Scale]], path: Path) -> None:
     """Writes a normalisation as YAML with mean and std for each input and variable."""
     tables = {
         name: {variable: {"mean": float(scale.mean), "std": float(scale.std)} for variable, scale in table.items()}
@@ -62,42 +70,47 @@ def dump_norms(scales: Scales, path: Path) -> None:
 
 
 def load_class_weights(
-    path: Path, inputs: Mapping[str, Input], targets: Sequence[Target]
+    path: Path, inputs: Mapping[str, Input], codes: Mapping[Target, Sequence[tuple[int, str]]]
 ) -> dict[Target, tuple[float, ...]]:
     """Reads the weights of the classes of those targets that the file has: ``{dataset: {label: [weights]}}``.
+
+    The weights follow the codes of the training files upwards, either of all their classes or of those of the task.
+
+    Args:
+        path: The file.
+        inputs: The inputs of the config.
+        codes: For each target of kind ``class`` the codes of the training files and what they mean, ascending.
+
+    Returns:
+        Weights in the order of the task's classes.
 
     Raises:
         DataError: The file cannot be read, or weights are of another number than the classes, or none.
     """
     tables = _load(path, "data.class_dict")
     found = {}
-    for target in targets:
+    for target, meaning in codes.items():
         table = tables.get(target.input) or tables.get(inputs[target.input].dataset_of(target.input)) or {}
-        if target.kind != "class" or target.variable not in table:
+        if target.variable not in table:
             continue
         where = f"{path}: label '{target.variable}' of input '{target.input}'"
-        values = table[target.variable]
-        if not isinstance(values, list) or len(values) != len(target.classes):
-            count = len(values) if isinstance(values, list) else "no list of"
+        values = table[target.variable] if isinstance(table[target.variable], list) else []
+        everything = list(dict.fromkeys(name for _, name in meaning))
+        used = [name for name in everything if name in target.classes]
+        names = used if len(values) == len(used) else everything
+        if len(values) != len(names):
             raise DataError(
-                f"{where} has {count} weights, but there are {len(target.classes)} classes: {', '.join(target.classes)}"
+                f"{where} must have a list of {len(used)} weights, for {', '.join(used)} in this order; "
+                f"it has {len(values)} weights"
             )
-        weights = tuple(_number(where, "a weight", value) for value in values)
-        if min(weights) < 0 or max(weights) == 0:
+        weights = dict(zip(names, (_number(where, "a weight", value) for value in values), strict=True))
+        if min(weights.values()) < 0 or max(weights[name] for name in target.classes) == 0:
             raise DataError(f"{where}: weights must not be negative, nor all 0")
-        found[target] = weights
+        found[target] = tuple(weights[name] for name in target.classes)
     return found
 
 
-def dump_class_weights(weights: Mapping[Target, Sequence[float]], path: Path) -> None:
-    """Writes weights as YAML: ``{input: {label: [weights]}}``."""
-    tables: dict[str, dict[str, list[float]]] = {}
-    for target, values in weights.items():
-        tables.setdefault(target.input, {})[target.variable] = [float(v) for v in values]
-    path.write_text(yaml.safe_dump(tables, sort_keys=False), encoding="utf-8")
-
-
-def _table(norms: Scales, name: str, spec: Input) -> Mapping[str, Scale] | None:
+def _table(norms: Norms, name: str, spec: Input) -> Mapping[str, object] | None:
     return norms.get(name) or norms.get(spec.dataset_of(name))
 
 

@@ -79,7 +79,8 @@ class Source:
         """Positions that cut the jets into blocks: whole compressed chunks, about 500 rows, none across files."""
         cuts = []
         for reader, start, size in zip(self.readers, self._starts, self.sizes, strict=False):
-            chunk = max(reader.layouts()[spec.dataset_of(name)].chunk for name, spec in self.inputs.items())
+            layouts = [reader.layouts()[spec.dataset_of(name)] for name, spec in self.inputs.items()]
+            _, chunk = max((layout.width or 0, layout.chunk) for layout in layouts)  # of what costs most to read
             block = max(1, BLOCK_ROWS // chunk) * chunk
             cuts.append(start + np.arange(0, size, block))
         edges = np.append(np.concatenate(cuts), self._starts[-1])
@@ -149,6 +150,11 @@ class Source:
         """The names that the first file gives to the classes of a label, in the order of their codes."""
         dataset = self.inputs[target.input].dataset_of(target.input)
         return self.readers[0].class_names(dataset, target.variable)
+
+    def codes(self, target: Target) -> tuple[tuple[int, str], ...]:
+        """The codes of a class label in the first file and what they mean, ascending; empty for other labels."""
+        plans = [label for label in self._plans[0][target.input].labels if label.target == target]
+        return plans[0].lookup.names if plans and plans[0].lookup else ()
 
     def close(self) -> None:
         """Closes all files in this process; they open again by themselves."""

@@ -4,11 +4,11 @@ import yaml
 from files import FLAVOUR, INPUTS, ORIGIN, TARGETS, TRACK_VARIABLES, make_jets, write_structured
 
 from salt.data.formats import open_reader
-from salt.data.norms import dump_class_weights, dump_norms, input_scales, load_class_weights, load_norms
+from salt.data.norms import dump_norms, input_scales, load_class_weights, load_norms
 from salt.data.source import Source
 from salt.data.survey import number_scales, scales_of, spread_blocks, survey
 from salt.errors import DataError
-from salt.inputs import Target
+from salt.inputs import Input, Target
 from salt.statistics import Scale
 
 LXY = Target("jets", "Lxy", "number", log=True)
@@ -72,14 +72,18 @@ def test_normalisation_survives_its_file(tmp_path):
 def test_scale_dict_of_umami_and_numbers_that_yaml_takes_for_text(tmp_path):
     (tmp_path / "scale.json").write_text('{"jets": {"pt": {"shift": 1, "scale": 2e-5}}}')
     (tmp_path / "norm.yaml").write_text("jets: {pt: {mean: 1, std: 2e-5}}")
-    expected = {"jets": {"pt": Scale(1.0, 2e-5)}}
-    assert load_norms(tmp_path / "scale.json") == load_norms(tmp_path / "norm.yaml") == expected
+    for name in ("scale.json", "norm.yaml"):
+        scales = input_scales(load_norms(tmp_path / name), {"jets": Input(["pt"])}, tmp_path / name)
+        assert scales == {"jets": {"pt": Scale(1.0, 2e-5)}}
 
 
-def test_class_weights(tmp_path):
+def test_class_weights_follow_the_codes_of_the_file(tmp_path):
     path = tmp_path / "class_dict.yaml"
-    path.write_text("jets: {flavour_label: [1.0, 2, 0.5], other: [1]}\nmuons: {x: [1]}")
-    weights = load_class_weights(path, INPUTS, TARGETS)
-    assert weights == {FLAVOUR: (1.0, 2.0, 0.5)}
-    dump_class_weights(weights, path)
-    assert load_class_weights(path, INPUTS, TARGETS) == weights
+    path.write_text("jets: {flavour_label: [1.0, 2, 3.5], id: [4, 5, 6], other: [1]}\nmuons: {x: [1]}")
+    turned = Target("jets", "flavour_label", "class", ("ujets", "bjets", "cjets"))
+    fewer = Target("jets", "flavour_label", "class", ("ujets", "bjets"), ignore=("cjets",))
+    standard = Target("jets", "id", "class", ("bjets", "cjets", "ujets"))
+    names = tuple(enumerate(("bjets", "cjets", "ujets")))
+    codes = {turned: names, fewer: names, standard: ((0, "ujets"), (4, "cjets"), (5, "bjets"), (15, "taujets"))}
+    weights = load_class_weights(path, INPUTS, codes)
+    assert weights == {turned: (3.5, 1.0, 2.0), fewer: (3.5, 1.0), standard: (6.0, 5.0, 4.0)}

@@ -213,7 +213,7 @@ CASES = [
     Case("norm is no YAML", ("data.norm_dict", "cannot be read"), norms="{"),
     Case(
         "weights of other classes",
-        ("'flavour_label'", "2 weights", "3 classes"),
+        ("'flavour_label'", "2 weights", "list of 3"),
         classes={"jets": {"flavour_label": [1, 2]}},
     ),
     Case("weights below zero", ("'flavour_label'", "negative"), classes={"jets": {"flavour_label": [1, -2, 1]}}),
