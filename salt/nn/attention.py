@@ -25,7 +25,7 @@ def attention(query_key_value: Tensor, plan: Plan, num_heads: int, dropout: floa
     parts = []
     for x, bucket in zip(plan.split(query_key_value), plan.buckets, strict=True):
         q_bHLD, k_bHLD, v_bHLD = x.unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-        mask = None if bucket.mask is None else bucket.mask[:, None, None, :]
+        mask = None if bucket.mask is None else bucket.mask[:, None]
         parts.append(_attend(q_bHLD, k_bHLD, v_bHLD, mask, dropout).transpose(1, 2).flatten(2))
     return plan.join(parts)
 

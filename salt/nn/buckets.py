@@ -1,8 +1,8 @@
-"""Jets of similar length side by side, for the few operations that need a rectangle.
+"""Jets side by side in a few rectangles, for the operations that need one.
 
 Attention compares all constituents of a jet with each other, which is a matrix product on rectangles [b, L, ...] only.
-A plan sorts the jets by length and cuts them into a few buckets, each padded to its own longest jet. It is made once
-for a forward, on the host, and shared by all layers.
+A plan lays the jets into rows (several short ones may share a row), sorts the rows by length and cuts them into a few
+buckets, each padded to its own longest row. It is made once for a forward, on the host, and shared by all layers.
 """
 
 from collections.abc import Sequence
@@ -23,28 +23,29 @@ BUCKET_COST = 64
 
 @dataclass(frozen=True, eq=False)
 class Bucket:
-    """b jets that are padded to L constituents each.
+    """b rows of one or more jets each, padded to L slots.
 
     Args:
-        num_jets: b.
+        num_rows: b.
         length: L.
-        mask: [b, L], True where there is a constituent; None where nothing is padded.
+        mask: [b, L, L], True where two slots of a row hold constituents of one jet, or both hold none (so that each
+            slot goes with some slot); None where each row is one jet and nothing is padded.
     """
 
-    num_jets: int
+    num_rows: int
     length: int
     mask: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How packed rows go into buckets and come back.
+    """How packed values go into buckets and come back.
 
     Args:
         buckets: Without the jets that have no constituents.
-        slots: [S] the row that each slot of the buckets shows, a padded one the first row of its jet; None where
-            slots and rows are the same.
-        inverse: [T] the slot in which each row lies; None with `slots`.
+        slots: [S] the constituent that each slot of the buckets shows, a padded one any; None where slots and
+            constituents are the same.
+        inverse: [T] the slot in which each constituent lies; None with `slots`.
     """
 
     buckets: tuple[Bucket, ...]
@@ -52,63 +53,88 @@ class Plan:
     inverse: Tensor | None = None
 
     def split(self, values: Tensor) -> list[Tensor]:
-        """[T, ...] rows to a [b, L, ...] rectangle for each bucket."""
+        """[T, ...] values to a [b, L, ...] rectangle for each bucket."""
         if self.slots is not None:
             values = values.index_select(0, self.slots)
         if len(self.buckets) == 1:
             bucket = self.buckets[0]
-            return [values.reshape(bucket.num_jets, bucket.length, *values.shape[1:])]
-        parts = values.split([bucket.num_jets * bucket.length for bucket in self.buckets])
-        return [p.unflatten(0, (b.num_jets, b.length)) for p, b in zip(parts, self.buckets, strict=True)]
+            return [values.reshape(bucket.num_rows, bucket.length, *values.shape[1:])]
+        parts = values.split([bucket.num_rows * bucket.length for bucket in self.buckets])
+        return [p.unflatten(0, (b.num_rows, b.length)) for p, b in zip(parts, self.buckets, strict=True)]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """A [b, L, ...] rectangle for each bucket to [T, ...] rows; what padded slots hold is lost."""
+        """A [b, L, ...] rectangle for each bucket to [T, ...] values; what padded slots hold is lost."""
         flat = [part.flatten(0, 1) for part in parts]
         values = flat[0] if len(flat) == 1 else torch.cat(flat)
         return values if self.inverse is None else values.index_select(0, self.inverse)
 
 
-def make_plan(ragged: Ragged) -> Plan:
-    """Cuts the jets of a batch into buckets, from their lengths on the host alone."""
+def make_plan(ragged: Ragged, row_length: int = 1) -> Plan:
+    """Cuts the jets of a batch into buckets, from their lengths on the host alone.
+
+    Args:
+        ragged: The jets.
+        row_length: Jets of the same length share a row as long as it stays within this.
+    """
     total = ragged.values.shape[0]
     if ragged.num_jets == 1:
         return Plan((Bucket(1, total, None),))
     if total == 0:
         return Plan((Bucket(0, 1, None),))
-    counts, order = ragged.host_counts.sort(stable=True)
-    starts = ragged.host_offsets[:-1].index_select(0, order)
-    lengths, jets = counts.unique_consecutive(return_counts=True)
-    if lengths[0] == 0:
-        counts, starts, lengths, jets = counts[jets[0] :], starts[jets[0] :], lengths[1:], jets[1:]
-    cuts = _cut(lengths, jets)
-    shapes, slots, filled = [], [], []
-    for begin, end in pairwise(cuts):
-        length = int(counts[end - 1])
-        place = torch.arange(length)
-        is_filled = place < counts[begin:end, None]
-        slots.append((starts[begin:end, None] + torch.where(is_filled, place, 0)).flatten())
-        filled.append(is_filled.flatten())
-        shapes.append((end - begin, length, int(counts[begin]) < length))
-    slot_S, filled_S = torch.cat(slots), torch.cat(filled)
-    inverse = torch.empty(total, dtype=torch.int64)
-    full = filled_S.nonzero().flatten()
-    inverse[slot_S[full]] = full
+    counts, jets = ragged.host_counts.sort(stable=True)
+    some = counts > 0
+    counts, jets = counts[some], jets[some]
+    lengths, first_in_row = _share(counts, row_length)
+    row_of_jet = first_in_row.cumsum(0) - 1
+    lengths, order = lengths.sort(stable=True)
+
+    shapes, starts = [], []
+    size = 0
+    for begin, end in pairwise(_cut(*lengths.unique_consecutive(return_counts=True))):
+        length = int(lengths[end - 1])
+        shapes.append((end - begin, length))
+        starts.append(size + torch.arange(end - begin) * length)
+        size += (end - begin) * length
+    start_of_row = torch.empty_like(order).scatter_(0, order, torch.cat(starts))
+
+    before = counts.cumsum(0) - counts
+    before_in_row = before - before[first_in_row].index_select(0, row_of_jet)
+    start_of_jet = start_of_row.index_select(0, row_of_jet) + before_in_row
+    place = torch.arange(total) - before.repeat_interleave(counts)
+    constituent = ragged.host_offsets[jets].repeat_interleave(counts) + place
+    slot = start_of_jet.repeat_interleave(counts) + place
+    inverse = torch.empty(total, dtype=torch.int64).scatter_(0, constituent, slot)
+    slots = torch.zeros(size, dtype=torch.int64).scatter_(0, slot, constituent)
+    jet_S = torch.full((size,), -1).scatter_(0, slot, jets.repeat_interleave(counts))
+
     device = ragged.offsets.device
-    filled_S = _to_device(filled_S, device)
-    masks = filled_S.split([jets * length for jets, length, _ in shapes])
-    buckets = tuple(
-        Bucket(jets, length, mask.view(jets, length) if padded else None)
-        for (jets, length, padded), mask in zip(shapes, masks, strict=True)
-    )
-    return Plan(buckets, _to_device(slot_S, device), _to_device(inverse, device))
+    on_device = _to_device(jet_S, device)
+    buckets = []
+    at = 0
+    for rows, length in shapes:
+        here = slice(at, at + rows * length)
+        host, jet_bL = jet_S[here].view(rows, length), on_device[here].view(rows, length)
+        plain = bool((host == host[:, :1]).all())
+        buckets.append(Bucket(rows, length, None if plain else jet_bL[:, :, None] == jet_bL[:, None, :]))
+        at = here.stop
+    return Plan(tuple(buckets), _to_device(slots, device), _to_device(inverse, device))
 
 
-def _cut(lengths: Tensor, jets: Tensor) -> list[int]:
-    """Where to cut sorted jets so that buckets and padding cost least: [U] lengths and how many jets have each.
+def _share(counts: Tensor, row_length: int) -> tuple[Tensor, Tensor]:
+    """Lays jets, sorted by length, into rows: the length of each row, and for each jet whether it begins one."""
+    _, jets = counts.unique_consecutive(return_counts=True)
+    rank = torch.arange(len(counts)) - (jets.cumsum(0) - jets).repeat_interleave(jets)
+    first = rank % (row_length // counts).clamp(min=1) == 0
+    before = torch.cat([(counts.cumsum(0) - counts)[first], counts.sum(0, keepdim=True)])
+    return before.diff(), first
+
+
+def _cut(lengths: Tensor, rows: Tensor) -> list[int]:
+    """Where to cut sorted rows so that buckets and padding cost least: [U] lengths and how many rows have each.
 
     Dynamic programming over the distinct lengths: a bucket from length i up to length j costs its slots.
     """
-    after = torch.cat([torch.zeros(1, dtype=torch.int64), jets.cumsum(0)])
+    after = torch.cat([torch.zeros(1, dtype=torch.int64), rows.cumsum(0)])
     cost = (after[None, :] - after[:, None]) * torch.cat([lengths[:1], lengths])[None, :] + BUCKET_COST
     never = torch.iinfo(torch.int64).max // 4
     step = torch.arange(len(after))

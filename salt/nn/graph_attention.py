@@ -43,7 +43,7 @@ class GraphAttentionLayer(nn.Module):
             edge_bLLD = functional.leaky_relu(left_bLD[:, :, None] + right_bLD[:, None, :], 0.2, inplace=True)
             score_bHLL = (edge_bLLD @ vector_DH.to(x.dtype)).permute(0, 3, 1, 2)
             if bucket.mask is not None:
-                score_bHLL = score_bHLL.masked_fill(~bucket.mask[:, None, None, :], -torch.inf)
+                score_bHLL = score_bHLL.masked_fill(~bucket.mask[:, None], -torch.inf)
             weight_bHLL = self.dropout(score_bHLL.softmax(-1).to(x.dtype))
             right_bHLD = right_bLD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             parts.append((weight_bHLL @ right_bHLD).transpose(1, 2).flatten(2))

@@ -10,6 +10,9 @@ from salt.nn.dense import make_activation, make_dropout
 from salt.nn.encoder import Encoder, check_depth
 from salt.ragged import Ragged, merge
 
+ROW_LENGTH = 32
+"""Short jets share rows of up to this many constituents: a few larger matrices are faster than many tiny ones."""
+
 
 class FeedForward(nn.Module):
     """Two linear layers with an activation between, or the gated form of Shazeer 2020, arXiv:2002.05202.
@@ -121,7 +124,7 @@ class Transformer(Encoder):
         return x.with_values(self._encode(everything).index_select(0, constituents))
 
     def _encode(self, x: Ragged) -> Tensor:
-        plan = make_plan(x)
+        plan = make_plan(x, ROW_LENGTH)
         values = x.values
         for layer in self.layers:
             values = layer(values, plan)

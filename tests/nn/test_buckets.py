@@ -2,7 +2,7 @@ from itertools import combinations, pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salt.nn.buckets import BUCKET_COST, MAX_BUCKETS, make_plan
@@ -11,25 +11,28 @@ from salt.ragged import Ragged
 counts = st.lists(st.one_of(st.integers(0, 12), st.just(60)), max_size=40)
 
 
-@given(counts)
-def test_rows_go_into_rectangles_and_come_back(sizes):
-    x = Ragged.from_counts(torch.arange(1, sum(sizes) + 1)[:, None], torch.tensor(sizes, dtype=torch.int64))
-    plan = make_plan(x)
+@settings(deadline=None, max_examples=60)
+@given(counts, st.sampled_from([1, 8, 32]))
+def test_each_jet_goes_into_a_rectangle_and_comes_back(sizes, row_length):
+    x = Ragged.from_counts(torch.arange(sum(sizes)), torch.tensor(sizes, dtype=torch.int64))
+    plan = make_plan(x, row_length)
     parts = plan.split(x.values)
     assert torch.equal(plan.join(parts), x.values)
     assert len(plan.buckets) <= MAX_BUCKETS
-    jets = {tuple(range(a + 1, b + 1)) for a, b in zip(x.offsets[:-1].tolist(), x.offsets[1:].tolist(), strict=True)}
-    seen = []
-    for part, bucket in zip(parts, plan.buckets, strict=True):
-        assert part.shape == (bucket.num_jets, bucket.length, 1)
-        for b in range(bucket.num_jets):
-            row = part[b, :, 0]
-            if bucket.mask is not None:
-                assert bucket.mask[b].any()
-                row = row[bucket.mask[b]]
-            seen.append(tuple(row.tolist()))
-    assert {s for s in seen if s} == {j for j in jets if j}
-    assert len([s for s in seen if s]) == len([n for n in sizes if n])
+    slot = plan.join([torch.arange(p.numel()).view(p.shape) + 100_000 * k for k, p in enumerate(parts)])
+    for k, (part, bucket) in enumerate(zip(parts, plan.buckets, strict=True)):
+        assert part.shape == (bucket.num_rows, bucket.length)
+        lies_here = torch.isin(torch.arange(part.numel()) + 100_000 * k, slot).view(part.shape)
+        mates = torch.ones(*part.shape, bucket.length, dtype=torch.bool) if bucket.mask is None else bucket.mask
+        assert mates.any(-1).all()
+        for b in range(bucket.num_rows):
+            shown = part[b][lies_here[b]]
+            jet = x.jet_T[shown]
+            assert torch.equal(mates[b][lies_here[b]][:, lies_here[b]], jet[:, None] == jet)
+            assert not mates[b][lies_here[b]][:, ~lies_here[b]].any()
+            for one in jet.unique():
+                assert (jet == one).sum() == sizes[one], "a jet was cut"
+            assert len(jet.unique()) == 1 or len(shown) <= row_length
 
 
 def test_one_jet_and_equal_jets_need_neither_mask_nor_padding():
@@ -37,22 +40,23 @@ def test_one_jet_and_equal_jets_need_neither_mask_nor_padding():
         plan = make_plan(Ragged.from_counts(torch.zeros(sum(sizes), 1), torch.tensor(sizes)))
         (bucket,) = plan.buckets
         assert bucket.mask is None
-        assert (bucket.num_jets, bucket.length) == (len(sizes), sizes[0])
+        assert (bucket.num_rows, bucket.length) == (len(sizes), sizes[0])
 
 
 @pytest.mark.parametrize("mean", [3.0, 6.4, 30.0])
-def test_padding_is_little(mean):
+@pytest.mark.parametrize(("row_length", "share"), [(1, 0.12), (32, 0.06)])
+def test_padding_is_little(mean, row_length, share):
     torch.manual_seed(0)
     sizes = torch.poisson(torch.full((1000,), mean)).long()
-    plan = make_plan(Ragged.from_counts(torch.zeros(int(sizes.sum()), 1), sizes))
-    assert sum(b.num_jets * b.length for b in plan.buckets) < 1.12 * sizes.sum()
+    plan = make_plan(Ragged.from_counts(torch.zeros(int(sizes.sum()), 1), sizes), row_length)
+    assert sum(b.num_rows * b.length for b in plan.buckets) < (1 + share) * sizes.sum()
 
 
 def test_cuts_are_the_cheapest():
     """Against all ways to cut six distinct lengths into buckets."""
     sizes = torch.tensor([1] * 90 + [2] * 3 + [5] * 40 + [6] * 2 + [20] * 9 + [60])
     plan = make_plan(Ragged.from_counts(torch.zeros(int(sizes.sum()), 1), sizes))
-    got = sum(b.num_jets * b.length + BUCKET_COST for b in plan.buckets)
+    got = sum(b.num_rows * b.length + BUCKET_COST for b in plan.buckets)
     edges = [0, 90, 93, 133, 135, 144, 145]
     ways = ([0, *inner, 145] for k in range(len(edges) - 1) for inner in combinations(edges[1:-1], k))
     costs = [sum((b - a) * int(sizes[b - 1]) + BUCKET_COST for a, b in pairwise(way)) for way in ways]

@@ -3,7 +3,7 @@ import math
 import contracts
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salt.batch import JetBatch
@@ -72,6 +72,7 @@ def test_groups_are_connected_components():
     assert TASK.predict(raw)["VertexIndex"].tolist() == [0, 1, 0, 0, 0, 0, 0]
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 12), max_size=5), st.integers(0, 2**31), st.floats(0, 1))
 def test_groups_are_those_of_a_search(counts, seed, share):
     generator = torch.Generator().manual_seed(seed)
