@@ -52,7 +52,7 @@ def test_packed_rows_are_those_of_the_file(tmp_path, scattered):
     source = source_of(write_structured(tmp_path / "a.h5", tables))
     check_against(batch_of(source), tables, range(57))
     check_against(batch_of(source, [0, 1, 30, 56]), tables, [0, 1, 30, 56])
-    steps = [np.array([5, 40]), np.array([], dtype=int), np.array([1, 2, 41])]
+    steps = [np.array([5, 40]), np.array([], dtype=int), np.array([1, 2, 3])]
     for batch, rows in zip(read_group(source, steps).batches(), steps, strict=True):
         check_against(batch, tables, rows)
         assert len(batch) == len(rows)
