@@ -1,13 +1,17 @@
 """``main simulate``: makes files of jets to train on."""
 
+import re
 import signal
 import sys
+from argparse import ArgumentError
+from inspect import signature
 from pathlib import Path
 from types import FrameType
 from typing import Literal
 
 from jsonargparse import auto_cli
 
+from salt.errors import ConfigError, unknown
 from salt.simulate.files import Compression
 from salt.simulate.options import Options, Process
 from salt.simulate.run import Output
@@ -22,7 +26,7 @@ def simulate(
     seed: int = 1,
     processes: int = 2,
     flavours: Literal["as-is", "balanced"] = "as-is",
-    classes: list[str] | None = None,
+    classes: tuple[str, ...] = Options.classes,
     process: Process = "ttbar",
     pileup: float = 0.0,
     min_pt: float = 20.0,
@@ -46,8 +50,7 @@ def simulate(
         seed: Seed of everything that is random.
         processes: Number of processes that simulate.
         flavours: The mix of flavours as it comes, or as many jets of one class as of any other.
-        classes: Flavours to keep, of bjets, cjets, ujets and taujets, in the order of their integer values; the
-            first three if not given.
+        classes: Flavours to keep, of bjets, cjets, ujets and taujets, in the order of their integer values.
         process: Hard process: top pairs, two jets, or a Z' of 2.5 TeV that decays to quarks.
         pileup: Mean number of soft collisions on top of each hard one.
         min_pt: Lowest transverse momentum of a jet in GeV.
@@ -64,7 +67,7 @@ def simulate(
         process=process,
         pileup=pileup,
         balanced=flavours == "balanced",
-        classes=Options.classes if classes is None else tuple(classes),
+        classes=classes,
         min_pt=min_pt,
         max_eta=max_eta,
         min_track_pt=min_track_pt,
@@ -76,7 +79,7 @@ def simulate(
     make(options, Output(out, counts, compression, overwrite), processes)
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str]) -> int:
     """Runs ``main simulate`` with the arguments that follow its name.
 
     Ctrl-C and a request to terminate end it with exit code 130 and nothing left behind.
@@ -84,9 +87,12 @@ def run(argv: list[str]) -> None:
     Args:
         argv: For example ``["--out", "data", "--num_train", "1000"]``.
 
+    Returns:
+        The exit code.
+
     Raises:
         SaltError: A mistake of the user's.
-        SystemExit: The arguments cannot be parsed, ask for help, or the run was interrupted.
+        SystemExit: Help was asked for.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -94,9 +100,20 @@ def run(argv: list[str]) -> None:
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        auto_cli(simulate, args=argv, as_positional=False)
+        auto_cli(simulate, args=argv, as_positional=False, prog="main simulate", exit_on_error=False)
+    except ArgumentError as error:
+        raise _plain(str(error)) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; no file was written\n")
-        raise SystemExit(130) from None
+        return 130
     finally:
         signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _plain(message: str) -> ConfigError:
+    """The parser's complaint in one line, with the nearest option for one that does not exist."""
+    stray = re.search(r"unrecognized arguments: --([^ =]+)", message)
+    if stray:
+        return ConfigError(unknown("option", stray[1], signature(simulate).parameters, "of main simulate"))
+    return ConfigError(f"{' '.join(message.split())}; see main simulate --help")

@@ -92,6 +92,9 @@ def test_files_that_are_there_are_only_replaced_on_request(made, tmp_path):
         (["--classes", "[bjet, ujets]"], "nearest: bjets"),
         (["--track_efficiency", "1.2"], "track_efficiency is 1.2"),
         (["--pileup", "-3"], "pileup is -3"),
+        (["--num_trian", "5"], r"unknown option 'num_trian' of main simulate; nearest: num_train"),
+        (["--num_test", "five"], r'"num_test":.* Got value: five'),
+        (["--process", "higgs"], "higgs.*see main simulate --help"),
     ],
 )
 def test_impossible_options_are_named(tmp_path, more, words):
@@ -166,7 +169,7 @@ def alive(pid):
     "number", [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGKILL))]
 )
 def test_an_interrupted_simulation_leaves_no_file_and_no_process(tmp_path, number):
-    code = "import sys; from salt.commands.simulate import run; run(sys.argv[1:])"
+    code = "import sys; from salt.commands.simulate import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "--out", str(tmp_path), "--num_train", "100000", "--processes", "2"]
     main = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for _ in range(600):
