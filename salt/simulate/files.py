@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -28,6 +29,9 @@ Compression = Literal["lzf", "gzip"]
 class JetFile:
     """A growing HDF5 file of jets.
 
+    HDF5 works in a thread of its own: Ctrl-C is raised in the main thread only, so it never breaks into HDF5, which
+    would not survive that.
+
     Args:
         path: Where it lies.
         split: Which of the files it is.
@@ -36,13 +40,17 @@ class JetFile:
     """
 
     def __init__(self, path: Path, split: str, options: Options, compression: Compression) -> None:
+        self._thread = ThreadPoolExecutor(1)
         self._sink = Sink(path)
-        self._file = h5py.File(self._sink, "w")
         self.rows = 0
+        self._file = self._thread.submit(self._open, split, options, compression).result()
+
+    def _open(self, split: str, options: Options, compression: Compression) -> h5py.File:
+        file = h5py.File(self._sink, "w")
         level = {"compression_opts": 9} if compression == "gzip" else {}
         for name in FIELDS:
             width = () if name == "jets" else (WIDTH,)
-            self._file.create_dataset(
+            file.create_dataset(
                 name,
                 shape=(0, *width),
                 maxshape=(None, *width),
@@ -52,15 +60,16 @@ class JetFile:
                 shuffle=True,
                 **level,
             )
-        self._file["jets"].attrs["flavour_label"] = list(options.classes)
-        self._file["tracks"].attrs["ftagTruthOriginLabel"] = list(ORIGINS)
+        file["jets"].attrs["flavour_label"] = list(options.classes)
+        file["tracks"].attrs["ftagTruthOriginLabel"] = list(ORIGINS)
         units = {name: {f.name: f.unit for f in fields if f.unit} for name, fields in FIELDS.items()}
-        self._file.attrs["units"] = json.dumps(units)
-        self._file.attrs["options"] = json.dumps(asdict(options))
-        self._file.attrs["seed"] = options.seed
-        self._file.attrs["split"] = split
+        file.attrs["units"] = json.dumps(units)
+        file.attrs["options"] = json.dumps(asdict(options))
+        file.attrs["seed"] = options.seed
+        file.attrs["split"] = split
         for package in ("salt-tagger", "pythia8mc", "fastjet"):
-            self._file.attrs[f"version_{package}"] = version(package)
+            file.attrs[f"version_{package}"] = version(package)
+        return file
 
     def append(self, chunk: Mapping[str, Records]) -> None:
         """Adds jets at the end.
@@ -68,12 +77,15 @@ class JetFile:
         Raises:
             OSError: They could not be written.
         """
+        self._thread.submit(self._append, chunk).result()
+        self._sink.check()
+
+    def _append(self, chunk: Mapping[str, Records]) -> None:
         end = self.rows + len(chunk["jets"])
         for name, values in chunk.items():
             self._file[name].resize(end, axis=0)
             self._file[name][self.rows : end] = values
         self.rows = end
-        self._sink.check()
 
     def close(self) -> None:
         """Brings everything to disk.
@@ -81,7 +93,8 @@ class JetFile:
         Raises:
             OSError: Something could not be written.
         """
-        self._file.close()
+        self._thread.submit(self._file.close).result()
+        self._thread.shutdown()
         self._sink.close()
 
 

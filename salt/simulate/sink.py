@@ -18,11 +18,11 @@ class Sink:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         self._position = 0
         self._end = 0
-        self._error: BaseException | None = None
+        self._error: OSError | None = None
         self._late: list[tuple[int, bytes]] = []
 
     def check(self) -> None:
-        """Raises what has gone wrong so far, interruptions included."""
+        """Raises what has gone wrong so far."""
         if self._error is not None:
             raise self._error
 
@@ -52,7 +52,7 @@ class Sink:
                 done = 0
                 while done < len(content):
                     done += os.pwrite(self._descriptor, content[done:], self._position + done)
-            except BaseException as error:
+            except OSError as error:
                 self._error = error
         if self._error is not None:
             self._late.append((self._position, content))
@@ -85,7 +85,7 @@ class Sink:
         if self._error is None:
             try:
                 os.ftruncate(self._descriptor, size)
-            except BaseException as error:
+            except OSError as error:
                 self._error = error
         self._end = size
         return size

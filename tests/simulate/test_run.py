@@ -164,6 +164,16 @@ def alive(pid):
         return False
 
 
+def working(main, folder):
+    """The processes below `main`, once it has written its first jets to `folder`."""
+    for _ in range(1000):
+        assert main.poll() is None, main.stderr.read()
+        if any(p.stat().st_size > 50_000 for p in folder.glob(".train.h5.*")):
+            return descendants(main.pid)
+        time.sleep(0.1)
+    raise AssertionError(f"no jets after 100 s, only {list(folder.iterdir())}")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGKILL))]
@@ -171,25 +181,24 @@ def alive(pid):
 def test_an_interrupted_simulation_leaves_no_file_and_no_process(tmp_path, number):
     code = "import sys; from salt.commands.simulate import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "--out", str(tmp_path), "--num_train", "100000", "--processes", "2"]
-    main = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    for _ in range(600):
-        if any(p.stat().st_size > 50_000 for p in tmp_path.glob(".train.h5.*")):
-            break
-        time.sleep(0.1)
-    children = descendants(main.pid)
-    assert len(children) >= 2
-    if number == signal.SIGINT:
-        os.killpg(main.pid, number)  # Ctrl-C goes to the whole group
-    else:
-        main.send_signal(number)
-    _, errors = main.communicate(timeout=30)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as main:
+        try:
+            children = working(main, tmp_path)
+            if number == signal.SIGINT:
+                os.killpg(main.pid, number)  # Ctrl-C goes to the whole group
+            else:
+                main.send_signal(number)
+            _, errors = main.communicate(timeout=60)
+        finally:
+            main.kill()
     if number == signal.SIGKILL:  # nobody can tidy up, but nothing has a final name
         assert not NAMES & {p.name for p in tmp_path.iterdir()}
     else:
-        assert main.returncode == 130
+        assert main.returncode == 130, errors
         assert "interrupted; no file was written" in errors
         assert "Traceback" not in errors
         assert list(tmp_path.iterdir()) == []
+    assert len(children) >= 2
     for _ in range(150):
         if not any(alive(child) for child in children):
             break
