@@ -14,8 +14,8 @@ Trains jet taggers on HDF5 files of simulated jets.
   test       score a labelled file:    main test --config logs/RUN/config.yaml --data.test_file test.h5
   predict    score any file:           main predict --config logs/RUN/config.yaml --data.test_file data.h5
   validate   losses and metrics of a checkpoint on the validation file
-  rejection  rejection of c- and light jets from a prediction file, and its picture
   simulate   make training, validation and test files with Pythia
+  rejection  c- and light-jet rejection of a prediction file: main rejection FILE --plot rejection.png
 
 main VERB --help explains every option of a verb. main --version prints the version.
 """
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # `python salt/main.py` puts the package's own folder first, where `batch` or `data` would hide other modules.
     here = str(Path(__file__).resolve().parent)
     sys.path[:] = [p for p in sys.path if not p or str(Path(p).resolve()) != here]
+    # A task, an encoder or a reader of the user's own lies where the command is given.
+    sys.path.append(str(Path.cwd()))
     from salt.errors import ConfigError, SaltError, unknown
 
     words = list(sys.argv[1:] if argv is None else argv)
@@ -53,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SaltError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2 if isinstance(error, ConfigError) else 1
+    except SystemExit as stop:  # how the parser ends after --help
+        return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130

@@ -63,6 +63,10 @@ class Tagger(LightningModule):
     def setup(self, stage: str) -> None:
         """Takes over the statistics of the training files. A checkpoint, loaded later, replaces them by its own."""
         if stage == "fit":
+            if self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1:
+                raise ConfigError(
+                    "the learning-rate cycle needs to know its length: set trainer.max_epochs or max_steps"
+                )
             self.model.adopt(self.trainer.datamodule.statistics)  # type: ignore[attr-defined]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -88,15 +92,15 @@ class Tagger(LightningModule):
                 trained, asked = theirs[group].get(name), ours[group].get(name)
                 if trained != asked:
                     raise ConfigError(
-                        f"the checkpoint was trained with {group} {name}: {trained}, the config has {asked}"
+                        f"the checkpoint was trained with {group} '{name}': {trained}, the config has {asked}"
                     )
         shapes = {k: tuple(v.shape) for k, v in self.state_dict().items()}
         saved = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
         for key in sorted(shapes.keys() | saved.keys()):
             if shapes.get(key) != saved.get(key):
                 raise ConfigError(
-                    f"the model of the config does not fit the checkpoint: {key} is {saved.get(key, 'absent')} there and "
-                    f"{shapes.get(key, 'absent')} here; compare embed_dim, encoder, pooling and the tasks' hidden"
+                    f"the model of the config does not fit the checkpoint: {key} is {saved.get(key, 'absent')} there "
+                    f"and {shapes.get(key, 'absent')} here; compare embed_dim, encoder, pooling and the tasks' hidden"
                 )
 
     def _signature(self) -> dict[str, dict[str, list[str]]]:
@@ -109,16 +113,17 @@ class Tagger(LightningModule):
         """The loss whose gradient, averaged over devices, is that of the mean over the whole global batch."""
         raw = self.model(batch)
         losses = {name: task.loss(raw[name], batch) for name, task in self.tasks.items()}
-        means = {}
-        counts = self._over_devices(torch.stack([loss.count.detach() for loss in losses.values()]))
-        for (name, loss), count in zip(losses.items(), counts, strict=True):
-            means[name] = loss.sum * self.trainer.world_size / count.clamp(min=_TINY)
-        total = torch.stack([self.tasks[name].weight * mean for name, mean in means.items()]).sum()
-        # Over several devices these are the parts of rank 0, scaled; the validation is exact.
-        self.log("train/loss", total.detach(), batch_size=len(batch), prog_bar=True)
-        for name, mean in means.items():
-            self.log(f"train/{name}/loss", mean.detach(), batch_size=len(batch))
-        return total
+        totals = self._over_devices(torch.stack([_as_pair(loss) for loss in losses.values()]))
+        counts = totals[:, 1].clamp(min=_TINY)
+        weights = torch.tensor([task.weight for task in self.tasks.values()], dtype=counts.dtype, device=counts.device)
+        sums = torch.stack([loss.sum for loss in losses.values()])
+        means = totals[:, 0] / counts
+        self.log("train/loss", (weights * means).sum(), batch_size=len(batch), prog_bar=True)
+        for name, mean in zip(losses, means, strict=True):
+            self.log(f"train/{name}/loss", mean, batch_size=len(batch))
+        # Lightning averages gradients over devices; the counts are those of all of them.
+        scale = (weights * self.trainer.world_size / counts).to(sums.dtype)
+        return (scale * sums).sum()
 
     def validation_step(self, batch: JetBatch, batch_idx: int) -> None:
         """Adds the batch to the means of the epoch."""
@@ -198,8 +203,6 @@ class Tagger(LightningModule):
             lengths.append(-(-batches // trainer.accumulate_grad_batches) * trainer.max_epochs)
         if trainer.max_steps > 0:
             lengths.append(trainer.max_steps)
-        if not lengths:
-            raise ConfigError("the learning-rate cycle needs to know its length; set trainer.max_epochs or max_steps")
         return min(lengths)
 
 

@@ -32,13 +32,13 @@ class Arguments:
     Args:
         configs: Values of ``--config``, in order.
         flags: All other options as a tree; values are strings, lists or mappings.
-        help: Whether help is asked for.
+        help: The words that ask for help, if any do.
         print_config: Whether the merged config is to be printed instead of a run.
     """
 
     configs: tuple[str, ...] = ()
     flags: Tree = field(default_factory=dict)
-    help: str | None = None
+    help: tuple[str, ...] = ()
     print_config: bool = False
 
 
@@ -46,7 +46,7 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
     """Takes apart what follows the verb: ``--key value``, ``--key=value``, ``--config``/``-c`` and ``--help``."""
     configs: list[str] = []
     flags: Tree = {}
-    wanted_help: str | None = None
+    wanted_help: tuple[str, ...] = ()
     print_config = False
     words = iter(argv)
     for word in words:
@@ -54,10 +54,9 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
             raise ConfigError(f"'{word}' stands alone; an option and its value are written --key value or --key=value")
         key, has_value, value = word.partition("=")
         if key in ("-h", "--help"):
-            wanted_help = ""
+            wanted_help = ("--help",)
         elif key.endswith(".help"):
-            wanted_help = key
-            break
+            wanted_help = (word, *words)
         elif key == "--print_config":
             print_config = True
         elif key in SWITCHES and not has_value:
@@ -86,12 +85,12 @@ def nest(keys: Sequence[str], value: Any) -> Tree:
 
 
 def _flag_value(text: str) -> Any:
-    """Lists, mappings and null as YAML reads them; all else stays text for the parser, which knows its type."""
+    """Lists, mappings, truth values and null as YAML reads them; else text for the parser, which knows its type."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    return value if value is None or isinstance(value, list | dict) else text
+    return value if value is None or isinstance(value, list | dict | bool) else text
 
 
 def packaged_configs() -> dict[str, Any]:

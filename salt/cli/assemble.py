@@ -93,7 +93,8 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         return {**display, "callbacks": callbacks, "enable_checkpointing": False}
     callbacks += [EpochLine(), _Started(cli.state)]
     if cli.state.folder is None:
-        return {**display, "logger": False, "callbacks": callbacks}
+        kept = [c for c in callbacks if not isinstance(c, Checkpoint)]
+        return {**display, "logger": False, "callbacks": kept, "enable_checkpointing": False}
     loggers: list[Logger] = [CSVLogger(cli.state.folder, name="", version="")]
     configured = options.get("logger")
     if isinstance(configured, Logger):

@@ -1,15 +1,26 @@
 """LightningCLI with our layers of configs beneath it, and a run folder for a fit."""
 
 import os
+import sys
 from argparse import ArgumentError
 from collections.abc import Mapping
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from salt.cli.arguments import VERBS, Arguments, load_config, merge_layers, packaged_configs, read_environment
+from salt.cli.arguments import (
+    CONFIG_FORMAT,
+    FORMAT_KEY,
+    VERBS,
+    Arguments,
+    load_config,
+    merge_layers,
+    packaged_configs,
+    read_environment,
+)
 from salt.cli.assemble import make_run_folder, prepare_loggers, trainer_arguments
 from salt.cli.merge import Tree, finish
 from salt.cli.messages import check_specs, plain, unknown_option
@@ -64,9 +75,11 @@ class SaltCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Merges all layers and has the parser check the result."""
-        if self.arguments.help is not None:
-            words = [self.verb, self.arguments.help or "--help"]
-            parser.parse_args(words)
+        if self.arguments.help:
+            try:
+                parser.parse_args([self.verb, *self.arguments.help])
+            except ArgumentError as error:
+                raise ConfigError(" ".join(str(error).split())[:300]) from None
         tree, run = self._layers()
         ckpt_path = tree.pop("ckpt_path", None)
         overwrite = bool(tree.pop("overwrite", False))
@@ -103,7 +116,13 @@ class SaltCLI(LightningCLI):
         """Keeps the config as it was parsed, and makes the run folder of a fit."""
         config = self.config[self.verb]
         parser = self._parser(self.verb)
-        self.saved_config = parser.dump(config, skip_none=False, skip_link_targets=True, format="yaml")
+        kept = config.clone()
+        for key in self._subcommand_method_arguments[self.verb]:
+            kept.pop(key, None)
+        self.saved_config = parser.dump(kept, skip_unset=False, skip_link_targets=True, format="yaml")
+        if self.arguments.print_config:
+            sys.stdout.write(f"{FORMAT_KEY}: {CONFIG_FORMAT}\n{self.saved_config}")
+            raise SystemExit(0)
         if self.verb != "fit":
             return
         if config.trainer.fast_dev_run:
@@ -115,7 +134,11 @@ class SaltCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run folder, its loggers, and what a scored file needs."""
-        return super().instantiate_trainer(**trainer_arguments(self), **kwargs)
+        arguments = trainer_arguments(self)
+        try:
+            return super().instantiate_trainer(**arguments, **kwargs)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise ConfigError(f"trainer: {' '.join(str(error).split())[:300]}") from None
 
     def after_instantiate_classes(self) -> None:
         """Tells the data what the tasks want to know."""

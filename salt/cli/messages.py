@@ -49,7 +49,7 @@ def plain(message: str, tree: Mapping[str, Any], options: Sequence[str]) -> Conf
     if missing_class and "dot import path" in message:
         return ConfigError(f"{_leaf(tree, key, missing_class[1])}: there is no class '{missing_class[1]}'")
     given = re.findall(r"Given value: (.+?)(?:\. Got value: Namespace.*)?$", message, flags=re.MULTILINE)
-    got = re.findall(r"Got value: (.+)$", message, flags=re.MULTILINE)
+    got = re.findall(r"Got value: (.+?)(?:\. Got value: Namespace.*)?$", message, flags=re.MULTILINE)
     value = (given or got or [None])[-1]
     expected = list(
         dict.fromkeys(_words(e) for e in re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.M))
@@ -67,7 +67,8 @@ def unknown_option(name: str, options: Sequence[str]) -> ConfigError:
     same_end = [o for o in options if o.rpartition(".")[2] == last]
     if same_end:
         return ConfigError(f"unknown option '{name}'; nearest: {', '.join(same_end[:3])}")
-    return ConfigError(unknown("option", name, options))
+    leaves = [option for option in options if "." in option or "." not in name]
+    return ConfigError(unknown("option", name, leaves))
 
 
 def check_specs(tree: Mapping[str, Any]) -> None:
@@ -76,6 +77,7 @@ def check_specs(tree: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: An argument that the class does not have, with its full key and the nearest names.
     """
+    _check_class_paths(tree)
     for path, spec in _specs(tree, ""):
         cls = _resolve(str(spec["class_path"]))
         arguments = spec.get("init_args")
@@ -92,6 +94,15 @@ def check_specs(tree: Mapping[str, Any]) -> None:
                 raise ConfigError(f"{path}.{argument} is set by the model itself; remove it")
             if argument not in parameters:
                 raise ConfigError(unknown("option", f"{path}.{argument}", [f"{path}.{n}" for n in names]))
+
+
+def _check_class_paths(tree: Mapping[str, Any]) -> None:
+    """Tasks and callbacks that were never given a class, most often because their name is misspelt."""
+    tasks = (tree.get("model") or {}).get("tasks") or {}
+    for name, spec in tasks.items():
+        if not isinstance(spec, str) and not (isinstance(spec, Mapping) and "class_path" in spec):
+            others = [other for other in tasks if other != name]
+            raise ConfigError(unknown("task", name, others, "in model.tasks") + "; a new one needs a class_path")
 
 
 def _specs(tree: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -34,7 +34,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """
     arguments = parse_flags(argv)
     os.environ.update(adopt_comet_names(os.environ))
-    for key, value in COMET_SETTINGS.items():
+    for key, value in SDK_SETTINGS.items():
         os.environ.setdefault(key, value)
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -54,12 +54,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-COMET_SETTINGS = {
+SDK_SETTINGS = {
+    # Lightning calls jsonargparse in ways that the newest version no longer likes.
+    "JSONARGPARSE_DEPRECATION_WARNINGS": "off",
     "COMET_DISABLE_AUTO_LOGGING": "1",
     "COMET_LOGGING_CONSOLE": "ERROR",
     "COMET_DISPLAY_SUMMARY_LEVEL": "0",
 }
-"""The SDK reads these when it is imported."""
+"""Libraries read these when they are imported."""
 
 RUN_VARIABLE = "SALT_RUN_FOLDER"
 """Processes that Lightning starts for further devices find the run folder of the first one here."""
@@ -87,8 +89,10 @@ def quieten() -> None:
         ".*number of training batches.*smaller than the logging interval.*",
         ".*GPU available but not used.*",
         ".*LightningCLI's args parameter.*",
+        ".*It is recommended to use .*sync_dist=True.*",
         ".*Experiment logs directory .* exists and is not empty.*",
         ".*The dirpath has changed from.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message=message)
