@@ -20,9 +20,11 @@ MARK = re.compile(r"^<!-- (?:run|file)", re.MULTILINE)
 
 SHORT = {
     "PL_DATA__NUM_TRAIN": "1000",
-    "PL_DATA__NUM_VAL": "200",
+    "PL_DATA__NUM_VAL": "100",
     "PL_DATA__NUM_TEST": "1000",
+    "PL_DATA__NUM_WORKERS": "0",
     "PL_TRAINER__MAX_EPOCHS": "1",
+    "PL_TRAINER__LOGGER": "false",
 }
 """Options that make every training of the pages a short one."""
 
@@ -56,7 +58,7 @@ def test_the_commands_of_a_page_work(page: Path, tmp_path: Path, environment: di
 def test_every_option_that_a_page_mentions_exists() -> None:
     from lightning.pytorch import Trainer
 
-    from salt.data import JetDataModule
+    from salt.data.datamodule import JetDataModule
 
     options = {
         "data": set(JetDataModule.__init__.__annotations__),

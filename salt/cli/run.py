@@ -12,6 +12,8 @@ from pathlib import Path
 from salt.cli.arguments import adopt_comet_names, parse_flags
 from salt.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class RunState:
@@ -20,10 +22,12 @@ class RunState:
     Args:
         folder: The run folder, once it is made.
         trained: Whether a batch was trained, after which the folder is worth keeping.
+        interrupted: Whether Ctrl-C ended the command.
     """
 
     folder: Path | None = None
     trained: bool = False
+    interrupted: bool = False
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -46,12 +50,24 @@ def run(verb: str, argv: Sequence[str]) -> int:
         SaltCLI(verb, arguments, state)
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())[:400]) from None
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        if state.interrupted:
+            say_how_to_continue(state.folder)
+            raise KeyboardInterrupt from None
+        raise
     finally:
         if state.folder is not None:
             os.environ.pop(RUN_VARIABLE, None)
             if not state.trained:
                 shutil.rmtree(state.folder, ignore_errors=True)
     return 0
+
+
+def say_how_to_continue(folder: Path | None) -> None:
+    """Prints the command that resumes an interrupted training, if it has saved anything."""
+    last = folder / "ckpts" / "last.ckpt" if folder else None
+    if last is not None and last.is_file():
+        log.info("to continue: main fit --config %s --ckpt_path %s", last.parents[1] / "config.yaml", last)
 
 
 SDK_SETTINGS = {
