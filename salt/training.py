@@ -1,5 +1,6 @@
 """The LightningModule: one loss from the sums and counts of the tasks, and their means over whole epochs."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from salt.model import JetTagger
 from salt.nn import EncoderFactory, PoolingFactory
 from salt.optim.schedules import OneCycle
 from salt.tasks import Loss, Task, TaskFactory
+
+log = logging.getLogger(__name__)
 
 
 class Tagger(LightningModule):
@@ -102,6 +105,22 @@ class Tagger(LightningModule):
                     f"the model of the config does not fit the checkpoint: {key} is {saved.get(key, 'absent')} there "
                     f"and {shapes.get(key, 'absent')} here; compare embed_dim, encoder, pooling and the tasks' hidden"
                 )
+        if self._trainer is not None and self._trainer.training:
+            self._name_what_stays(checkpoint["state_dict"])
+
+    def _name_what_stays(self, saved: Mapping[str, Tensor]) -> None:
+        """Warns where the checkpoint's statistics and class weights differ from those of a training that resumes."""
+        stay = [
+            key.removeprefix("model.")
+            for key, ours in self.named_buffers()
+            if key in saved and not torch.allclose(ours.double().cpu(), saved[key].double().cpu(), rtol=1e-3)
+        ]
+        if stay:
+            log.warning(
+                "the resumed model keeps the normalisation and class weights of its checkpoint; those of the config "
+                "or data differ in %s",
+                ", ".join(stay),
+            )
 
     def _signature(self) -> dict[str, dict[str, list[str]]]:
         return {
@@ -184,6 +203,15 @@ class Tagger(LightningModule):
             {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lrs_config.initial)
+
+    def on_train_start(self) -> None:
+        """After a resume takes the weight decay from the config, and goes on where the epoch was left."""
+        for optimizer, asked in zip(self.trainer.optimizers, [self.configure_optimizers()], strict=True):
+            for group, new in zip(optimizer.param_groups, asked.param_groups, strict=True):
+                group["weight_decay"] = new["weight_decay"]
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        if progress.current.completed and not progress.is_last_batch:
+            self.trainer.train_dataloader.first_step = progress.current.completed  # type: ignore[union-attr]
 
     def on_train_batch_start(self, batch: JetBatch, batch_idx: int) -> None:
         """Sets the learning rate, which depends on nothing but the step and the length of the training."""

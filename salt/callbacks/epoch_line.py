@@ -22,7 +22,8 @@ class EpochLine(Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says what is trained."""
+        """Says what is trained. An epoch that is resumed in its middle has no other start of the clock."""
+        self._start = time.perf_counter()
         parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
         steps = int(trainer.num_training_batches)
         log.info("%s parameters, %s steps an epoch, on %s", f"{parameters:,}", steps, pl_module.device)

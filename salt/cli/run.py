@@ -109,6 +109,7 @@ def quieten() -> None:
         ".*Experiment logs directory .* exists and is not empty.*",
         ".*The dirpath has changed from.*",
         ".*callbacks used to create the checkpoint need to be provided.*",
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # Our loader goes on there.
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message=message)
