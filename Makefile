@@ -26,10 +26,10 @@ demo: install ## Simulate jets, train a graph network on them, evaluate it, show
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
 
 test: install ## Run the tests, but those that take minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: install ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: install ## Check style, types and the floors of imports
 	$(BIN)/ruff check .
