@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from salt.data.source import Source
 from salt.data.survey import Survey
-from salt.errors import ConfigError
-from salt.inputs import Input, Target
+from salt.errors import ConfigError, DataError
+from salt.inputs import STANDARD_CLASSES, Input, Target
 from salt.statistics import Scale
 
 TRUTH = re.compile(r"truth|HadronCone|flavour_?label|flavor_?label|GhostBHadrons|GhostCHadrons", re.IGNORECASE)
@@ -23,6 +24,34 @@ def check_distinct(train: Sequence[Path], others: Mapping[str, Sequence[Path]]) 
         for path in paths:
             if path.resolve() in real:
                 raise ConfigError(f"data.train_file and {key} are the same file {path}; give each its own jets")
+
+
+def nameless_codes(*sources: Source) -> list[str]:
+    """Labels whose codes no file, config or standard explains, each as a sentence; their codes follow the config.
+
+    Raises:
+        DataError: Some of the files name the classes of such a label and some do not, so one code may mean two things.
+    """
+    doubts = []
+    for target in dict.fromkeys(target for source in sources for target in source.targets):
+        if target.kind != "class" or target.codes is not None or target.variable in STANDARD_CLASSES:
+            continue
+        readers = [(r, s.inputs[target.input]) for s in sources if target in s.targets for r in s.readers]
+        names = {r.path: r.class_names(i.dataset_of(target.input), target.variable) for r, i in readers}
+        silent = [path for path, found in names.items() if found is None]
+        if silent and len(silent) < len(names):
+            other = next(path for path, found in names.items() if found is not None)
+            raise DataError(
+                f"{silent[0]} does not name the classes of label '{target.variable}' of input '{target.input}', as "
+                f"{other} does\nwrite the attribute '{target.variable}' into it, or give the task a label_map"
+            )
+        if silent:
+            order = ", ".join(f"{code} = {name}" for code, name in enumerate(target.classes))
+            doubts.append(
+                f"{silent[0]} does not name the classes of label '{target.variable}', which is read as {order}; "
+                "if that is wrong, give the task a label_map"
+            )
+    return doubts
 
 
 def shared_jets(one: Survey, other: Survey) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 
-from salt.data.checks import check_distinct
+from salt.data.checks import check_distinct, nameless_codes
 from salt.data.examine import examine
 from salt.data.formats import open_reader
 from salt.data.loader import StepLoader
@@ -128,11 +128,12 @@ class JetDataModule(LightningDataModule):
         """
         if stage == "fit":
             self._setup_fit()
-        elif stage == "validate":
-            self._sources["val"] = self._open("val", self._resolve("val"), self._targets)
-        else:
-            paths = self._resolve("test")
-            self._sources["test"] = self._open("test", paths, () if stage == "predict" else self._targets, strict=False)
+            return
+        part = PARTS[stage]
+        targets = () if stage == "predict" else self._targets
+        self._sources[part] = self._open(part, self._resolve(part), targets, strict=stage == "validate")
+        for doubt in nameless_codes(self._sources[part]):
+            log.warning(doubt)
 
     def teardown(self, stage: str) -> None:
         """Closes the files, and removes copies after training."""
@@ -213,6 +214,7 @@ class JetDataModule(LightningDataModule):
         given = input_scales(load_norms(norms), self.inputs, norms) if norms is not None else None
         # Everything that can be wrong is found in the original files, before anything is copied.
         self._sources = {part: self._open(part, found, self._targets) for part, found in paths.items()}
+        unnamed = nameless_codes(*self._sources.values())
         weights = {}
         if self.class_dict is not None:
             codes = {t: self._sources["train"].codes(t) for t in self._targets if t.kind == "class"}
@@ -220,6 +222,7 @@ class JetDataModule(LightningDataModule):
         self.statistics, doubts = examine(
             self._sources["train"], self._sources.get("val"), self._open_test(test_paths), given, weights
         )
+        doubts += unnamed
         if self.num_workers is not None:
             doubts += worker_doubts(self.num_workers, usable_cores(), self._local_ranks)
         if self._rank == 0:

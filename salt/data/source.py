@@ -152,9 +152,20 @@ class Source:
         return self.readers[0].class_names(dataset, target.variable)
 
     def codes(self, target: Target) -> tuple[tuple[int, str], ...]:
-        """The codes of a class label in the first file and what they mean, ascending; empty for other labels."""
-        plans = [label for label in self._plans[0][target.input].labels if label.target == target]
-        return plans[0].lookup.names if plans and plans[0].lookup else ()
+        """The codes of a class label and what they mean, ascending; empty for other labels.
+
+        Raises:
+            DataError: They do not mean the same in all files.
+        """
+        labels = [label for plans in self._plans for label in plans[target.input].labels if label.target == target]
+        found = [label.lookup.names for label in labels if label.lookup]
+        for path, names in zip(self.paths, found, strict=False):
+            if names != found[0]:
+                raise DataError(
+                    f"{path}: the classes of label '{target.variable}' have other codes than in {self.paths[0]}, so "
+                    "their weights have no order\nlet the task measure them by class_weights: balanced, or list them"
+                )
+        return found[0] if found else ()
 
     def close(self) -> None:
         """Closes all files in this process; they open again by themselves."""
