@@ -62,6 +62,12 @@ class Target:
     log: bool = False
 
 
+def unambiguous(datasets: Mapping[str, str]) -> dict[str, str]:
+    """What to call each input in a file: like its dataset, or by its own name if another input has the same dataset."""
+    every = list(datasets.values())
+    return {name: dataset if every.count(dataset) == 1 else name for name, dataset in datasets.items()}
+
+
 def check_inputs(inputs: Mapping[str, Input]) -> None:
     """Raises ConfigError where the inputs cannot make a model, whatever the files hold."""
     if JETS not in inputs:

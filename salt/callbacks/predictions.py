@@ -14,7 +14,7 @@ from salt.batch import JetBatch
 from salt.data.datamodule import JetDataModule
 from salt.errors import ConfigError, DataError, unknown
 from salt.files import hidden_name
-from salt.inputs import JETS
+from salt.inputs import JETS, unambiguous
 from salt.tasks import Column, Task
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ VALID = "valid"
 class PredictionWriter(Callback):
     """Writes the columns of all tasks beside the checkpoint: one dataset per input, row i for jet i of the test file.
 
+    Where two inputs come from one dataset, theirs are called like the inputs. A ``fast_dev_run`` writes nothing.
     A jet that a selection leaves out, and a constituent beyond `max_count` or that a selection leaves out, has NaN
     in every column of floats and -1 in every column of integers.
 
@@ -74,6 +75,8 @@ class PredictionWriter(Callback):
         Raises:
             ConfigError: Several devices, an existing file, or inputs that the model does not have.
         """
+        if getattr(trainer, "fast_dev_run", False):
+            self._ckpt_path = None
         if stage not in ("test", "predict") or self._ckpt_path is None:
             return
         if trainer.world_size > 1:
@@ -95,6 +98,8 @@ class PredictionWriter(Callback):
         files, inputs = data.files(stage), data.inputs
         tasks: Mapping[str, Task] = pl_module.tasks  # type: ignore[assignment]
         wanted = {name: self._wanted(name, inputs, files, tasks) for name in self._written(inputs, tasks)}
+        for name, variables in wanted.items():
+            _check_same_codes(files, inputs[name].dataset_of(name), variables)
         columns: dict[str, list[Column]] = {}
         for task in tasks.values():
             columns.setdefault(task.input, []).extend(task.columns())
@@ -117,7 +122,7 @@ class PredictionWriter(Callback):
                     raise DataError(
                         unknown("variable", variable, fields, f"in dataset '{dataset}' of {files.paths[0]}")
                     )
-            return self.variables[name]
+            return [v for v in dict.fromkeys(self.variables[name]) if name == JETS or v != VALID]
         if name != JETS:
             return []
         labels = [t.variable for task in tasks.values() for t in task.targets if t.input == JETS]
@@ -193,6 +198,7 @@ class _Output:
         self.wanted = wanted
         self.model = model
         self.datasets = {name: inputs[name].dataset_of(name) for name in wanted}
+        self.outputs = unambiguous(self.datasets)
         self.hidden = hidden_name(path)
         self.columns = columns
         self.limited = limited
@@ -241,13 +247,13 @@ class _Output:
                 out[index] = values
             if name != JETS:
                 records[VALID][index] = True
-            self._append(dataset, records, name)
+            self._append(self.outputs[name], records, name)
         self.next_row = stop
 
-    def _append(self, dataset: str, records: np.ndarray, name: str) -> None:
-        if dataset not in self.file:
+    def _append(self, output: str, records: np.ndarray, name: str) -> None:
+        if output not in self.file:
             made = self.file.create_dataset(
-                dataset,
+                output,
                 shape=(0, *records.shape[1:]),
                 maxshape=(None, *records.shape[1:]),
                 dtype=records.dtype,
@@ -255,10 +261,10 @@ class _Output:
                 compression="lzf",
             )
             for field in records.dtype.names or ():
-                names = self.files.readers[0].class_names(dataset, field)
+                names = self.files.readers[0].class_names(self.datasets[name], field)
                 if names is not None:
                     made.attrs[field] = list(names)
-        target = self.file[dataset]
+        target = self.file[output]
         target.resize(self.next_row + len(records), axis=0)
         target[self.next_row :] = records
 
@@ -280,6 +286,19 @@ class _Output:
         """Removes what was written."""
         self.file.close()
         self.hidden.unlink(missing_ok=True)
+
+
+def _check_same_codes(files: Any, dataset: str, variables: Sequence[str]) -> None:
+    """Raises DataError where the codes of a label that is copied mean different classes in different files."""
+    for variable in variables:
+        names = [reader.class_names(dataset, variable) for reader in files.readers]
+        for reader, found in zip(files.readers, names, strict=True):
+            if found != names[0]:
+                raise DataError(
+                    f"{reader.path}: the codes of '{variable}' mean other classes than in {files.paths[0]}, so they "
+                    "cannot stand in one file of predictions\n"
+                    f"score the files one by one, or leave '{variable}' out of the PredictionWriter's variables"
+                )
 
 
 def _members(batch: JetBatch | None, name: str) -> tuple[np.ndarray, np.ndarray]:

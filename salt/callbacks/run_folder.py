@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from salt.data.datamodule import JetDataModule
 from salt.data.norms import dump_norms
 from salt.files import write_text
+from salt.inputs import unambiguous
 from salt.statistics import Scale
 
 PACKAGES = ("salt-tagger", "torch", "lightning", "jsonargparse", "numpy", "h5py", "hdf5plugin", "comet-ml")
@@ -42,7 +43,8 @@ class RunFolder(Callback):
         """Writes all of it; by now the checks of the data are passed and a checkpoint to resume from is loaded."""
         datamodule: JetDataModule = trainer.datamodule  # type: ignore[attr-defined]
         write_text(self.path / "config.yaml", self.config)
-        scales = {datamodule.inputs[k].dataset_of(k): v for k, v in _scales(pl_module).items()}
+        names = unambiguous({name: spec.dataset_of(name) for name, spec in datamodule.inputs.items()})
+        scales = {names[k]: v for k, v in _scales(pl_module).items()}
         dump_norms(scales, self.path / "norm_dict.yaml")
         if datamodule.class_dict:
             write_text(self.path / "class_dict.yaml", Path(datamodule.class_dict).read_text())

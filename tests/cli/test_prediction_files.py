@@ -1,0 +1,69 @@
+"""Prediction files of unusual tests: right, or not there."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from cli_case import SMALL_FILES
+from conftest import Command
+from files import CLASSES, make_jets, write_structured
+
+ORIGINS = "{class_path: Classification, init_args: {input: %s, label: ftagTruthOriginLabel, hidden: [4]}}"
+
+
+@pytest.fixture
+def run(command: Command, tmp_path: Path) -> Path:
+    """A run in which two inputs come from one dataset."""
+    for i, name in enumerate(("train", "val")):
+        write_structured(tmp_path / f"{name}.h5", make_jets(150, seed=i, first_event=1000 * i))
+    write_structured(tmp_path / "test.h5", make_jets(30, seed=5, scattered=True))
+    trained = command(
+        *("fit", "--config", "simple", *SMALL_FILES),
+        "--data.inputs.soft={dataset: tracks, variables: [dphi], selection: [z0 > 0]}",
+        f"--model.tasks.track_origin={ORIGINS % 'tracks'}",
+        f"--model.tasks.soft_origin={ORIGINS % 'soft'}",
+    )
+    assert trained.code == 0, trained.err
+    (folder,) = (tmp_path / "logs").iterdir()
+    return folder
+
+
+def test_two_inputs_of_one_dataset(run: Path, command: Command) -> None:
+    norms = yaml.safe_load((run / "norm_dict.yaml").read_text())
+    assert {name: list(table) for name, table in norms.items()} == {
+        "jets": ["pt", "eta"],
+        "tracks": ["d0", "z0", "dphi"],
+        "soft": ["dphi"],
+    }
+    variables = "--trainer.callbacks.PredictionWriter.variables={soft: [z0, valid]}"
+    tested = command("test", "--config", str(run / "config.yaml"), "--data.test_file=test.h5", variables)
+    assert tested.code == 0, tested.err
+    tracks = make_jets(30, seed=5, scattered=True)["tracks"]
+    (path,) = run.glob("ckpts/*__test_test.h5")
+    with h5py.File(path) as file:
+        assert set(file) == {"jets", "tracks", "soft"}
+        np.testing.assert_array_equal(file["tracks"]["valid"], tracks["valid"])
+        np.testing.assert_array_equal(file["soft"]["valid"], tracks["valid"] & (tracks["z0"] > 0))
+        np.testing.assert_array_equal(file["soft"]["z0"], tracks["z0"])
+        for name in ("tracks", "soft"):
+            np.testing.assert_array_equal(np.isfinite(file[name]["simple_pFromB"]), file[name]["valid"])
+
+
+def test_codes_of_two_meanings_are_not_mixed(run: Path, command: Command, tmp_path: Path) -> None:
+    write_structured(tmp_path / "part_1.h5", make_jets(20, seed=6))
+    write_structured(tmp_path / "part_2.h5", make_jets(20, seed=7), classes=CLASSES[::-1])
+    words = ("test", "--config", str(run / "config.yaml"), "--data.test_file=part_*.h5")
+    refused = command(*words)
+    assert refused.code == 1
+    assert "part_2.h5" in refused.err
+    assert "'flavour_label'" in refused.err
+    assert not [path for path in (run / "ckpts").iterdir() if path.suffix != ".ckpt"]
+    assert command(*words, "--trainer.callbacks.PredictionWriter.variables={jets: [pt]}").code == 0
+
+
+def test_a_trial_writes_nothing(run: Path, command: Command) -> None:
+    words = ("test", "--config", str(run / "config.yaml"), "--data.test_file=test.h5")
+    assert command(*words, "--trainer.fast_dev_run=1").code == 0
+    assert not [path for path in (run / "ckpts").iterdir() if path.suffix != ".ckpt"]
