@@ -94,6 +94,16 @@ class JetTagger(nn.Module):
         for task in self.named_tasks.values():
             task.adopt(statistics)
 
+    def strange_inputs(self, batch: JetBatch) -> list[str]:
+        """The variables whose values in a batch have another scale than in the training, as ``input.variable``."""
+        values = {JETS: batch.jets, **{name: rows.values for name, rows in batch.constituents.items()}}
+        return [
+            f"{name}.{variable}"
+            for name, module in self.normalise.items()
+            if isinstance(module, Normalise)
+            for variable in module.strange(values[name])
+        ]
+
     def forward(self, batch: JetBatch) -> dict[str, Any]:
         """The raw outputs of each task, by its name."""
         embedding = self.embedding(batch)

@@ -146,18 +146,31 @@ class Tagger(LightningModule):
 
     def validation_step(self, batch: JetBatch, batch_idx: int) -> None:
         """Adds the batch to the means of the epoch."""
+        if self.trainer.state.fn == "validate":
+            self._doubt(batch, batch_idx)
         self._add("val", self.model(batch), batch)
 
     def test_step(self, batch: JetBatch, batch_idx: int) -> dict[str, Any]:
         """Scores the batch; targets that the file has are added to the means."""
+        self._doubt(batch, batch_idx)
         raw: dict[str, Any] = self.model(batch)
         self._add("test", raw, batch)
         return raw
 
     def predict_step(self, batch: JetBatch, batch_idx: int) -> dict[str, Any]:
         """Scores the batch."""
+        self._doubt(batch, batch_idx)
         raw: dict[str, Any] = self.model(batch)
         return raw
+
+    def _doubt(self, batch: JetBatch, batch_idx: int) -> None:
+        """Warns where the first jets to be scored do not look like those of the training."""
+        if batch_idx == 0 and (strange := self.model.strange_inputs(batch)):
+            log.warning(
+                "the values of %s have another scale than in the training: another unit, or normalised values "
+                "without the data.norm_dict of their file?",
+                ", ".join(strange),
+            )
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means over the validation jets of all devices."""

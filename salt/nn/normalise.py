@@ -9,6 +9,15 @@ from torch import Tensor, nn
 from salt.errors import DataError, unknown
 from salt.statistics import Scale
 
+ENOUGH = 50
+"""Fewer values say nothing of a distribution."""
+
+FAR = 5.0
+"""Standard deviations between the mean of some values and that of the training that are not by chance."""
+
+SPREAD = 20.0
+"""A deviation so much larger or smaller than that of the training is one of other units."""
+
 
 class Normalise(nn.Module):
     """Maps each variable x to (x - mean) / std, in the type of the buffers or of x, whichever is wider.
@@ -51,3 +60,14 @@ class Normalise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., F] to [..., F]."""
         return (x - self.mean) / self.std
+
+    def strange(self, x: Tensor) -> list[str]:
+        """The variables of which these [N, F] values have another scale than those of the training.
+
+        A variable that is the same in all of them, as a rare flag may be, is none.
+        """
+        if len(x) < ENOUGH:
+            return []
+        deviation, mean = torch.std_mean(self(x.detach()).double(), 0)
+        wide = (deviation > SPREAD) | ((deviation > 0) & (deviation < 1 / SPREAD))
+        return [v for v, far in zip(self.variables, ((mean.abs() > FAR) | wide).tolist(), strict=True) if far]

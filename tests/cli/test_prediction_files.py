@@ -1,5 +1,6 @@
 """Prediction files of unusual tests: right, or not there."""
 
+import json
 from pathlib import Path
 
 import h5py
@@ -8,7 +9,7 @@ import pytest
 import yaml
 from cli_case import SMALL_FILES
 from conftest import Command
-from files import CLASSES, make_jets, write_structured
+from files import CLASSES, make_jets, write_structured, write_umami
 
 ORIGINS = "{class_path: Classification, init_args: {input: %s, label: ftagTruthOriginLabel, hidden: [4]}}"
 
@@ -67,3 +68,29 @@ def test_a_trial_writes_nothing(run: Path, command: Command) -> None:
     words = ("test", "--config", str(run / "config.yaml"), "--data.test_file=test.h5")
     assert command(*words, "--trainer.fast_dev_run=1").code == 0
     assert not [path for path in (run / "ckpts").iterdir() if path.suffix != ".ckpt"]
+
+
+def test_values_of_another_scale_are_doubted(run: Path, command: Command, tmp_path: Path) -> None:
+    tables = make_jets(100, seed=8)
+    tables["jets"]["pt"] *= 1000
+    write_structured(tmp_path / "other_unit.h5", tables)
+    write_structured(tmp_path / "same_unit.h5", make_jets(100, seed=8))
+    words = ("predict", "--config", str(run / "config.yaml"))
+    doubted = command(*words, "--data.test_file=other_unit.h5")
+    assert doubted.code == 0
+    assert "the values of jets.pt have another scale" in doubted.err
+    assert "another scale" not in command(*words, "--data.test_file=same_unit.h5").err
+
+
+def test_normalised_values_without_their_scales_are_doubted(run: Path, command: Command, tmp_path: Path) -> None:
+    tables = make_jets(100, seed=8)
+    scales = {
+        "jets": {"pt": (110.0, 50.0), "eta": (0.0, 1.5)},
+        "tracks": dict.fromkeys(("d0", "z0", "dphi"), (1.0, 2.0)),
+    }
+    write_umami(tmp_path / "umami.h5", tables, scales)
+    norms = {name: {v: {"shift": a, "scale": b} for v, (a, b) in table.items()} for name, table in scales.items()}
+    (tmp_path / "scale.json").write_text(json.dumps(norms))
+    words = ("test", "--config", str(run / "config.yaml"), "--data.test_file=umami.h5", "--overwrite")
+    assert "jets.pt have another scale" in command(*words).err
+    assert "another scale" not in command(*words, "--data.norm_dict=scale.json").err
