@@ -57,6 +57,7 @@ class Tagger(LightningModule):
             embed_hidden=embed_hidden,
         )
         self._epoch: dict[str, list[Tensor]] = defaultdict(list)
+        self._trained: list[Tensor] = []
 
     @property
     def tasks(self) -> Mapping[str, Task]:
@@ -137,6 +138,7 @@ class Tagger(LightningModule):
         weights = torch.tensor([task.weight for task in self.tasks.values()], dtype=counts.dtype, device=counts.device)
         sums = torch.stack([loss.sum for loss in losses.values()])
         means = totals[:, 0] / counts
+        self._trained = [sum(self._trained, totals)]
         self.log("train/loss", (weights * means).sum(), batch_size=len(batch), prog_bar=True)
         for name, mean in zip(losses, means, strict=True):
             self.log(f"train/{name}/loss", mean, batch_size=len(batch))
@@ -225,6 +227,18 @@ class Tagger(LightningModule):
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         if progress.current.completed and not progress.is_last_batch:
             self.trainer.train_dataloader.first_step = progress.current.completed  # type: ignore[union-attr]
+
+    def on_train_epoch_start(self) -> None:
+        """Begins the mean over the epoch."""
+        self._trained = []
+
+    @property
+    def epoch_loss(self) -> float:
+        """The loss of the steps of this epoch so far, each task's a mean over all of its targets; NaN before any."""
+        if not self._trained:
+            return float("nan")
+        sums, counts = self._trained[0].T.cpu()
+        return sum(t.weight * float(s / n) for t, s, n in zip(self.tasks.values(), sums, counts, strict=True) if n > 0)
 
     def on_train_batch_start(self, batch: JetBatch, batch_idx: int) -> None:
         """Sets the learning rate, which depends on nothing but the step and the length of the training."""

@@ -54,7 +54,8 @@ class EpochLine(Callback):
         """Prints the line. The validation of the epoch has run by then."""
         seconds = time.perf_counter() - self._start
         values = trainer.callback_metrics
-        losses = [f"{key} {float(values[key]):.4f}" for key in ("train/loss", "val/loss") if key in values]
+        losses = [f"train/loss {pl_module.epoch_loss:.4f}"]  # That of its last step alone is in the metrics.
+        losses += [f"val/loss {float(values['val/loss']):.4f}"] if "val/loss" in values else []
         accuracies = [
             f"{key.removeprefix('val/')} {float(value):.3f}"
             for key, value in values.items()
