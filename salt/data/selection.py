@@ -48,10 +48,11 @@ class Condition:
     def __call__(self, records: Array) -> Array:
         """For each record whether it passes."""
         values = records[self.variable]
-        if self.absolute:
-            values = np.abs(values)
+        if self.absolute:  # In int8 the absolute value of -128 would be -128.
+            values = np.abs(values.astype(np.int64) if values.dtype.kind == "i" else values)
         if self.op in COMPARE:
-            mask: Array = COMPARE[self.op](values, self.numbers[0])
+            with np.errstate(over="ignore"):
+                mask: Array = COMPARE[self.op](values, self.numbers[0])
             return mask
         member = np.zeros(values.shape, dtype=bool)
         for number in self.numbers:

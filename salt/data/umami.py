@@ -70,8 +70,7 @@ class UmamiReader:
                         records[field] = values
                 else:
                     values = _side_fields(group)[field][start:stop]
-                    one_hot = values.ndim == 2 and layout.width is None
-                    records[field] = values.argmax(1) if one_hot else values
+                    records[field] = _codes(values) if values.ndim == 2 and layout.width is None else values
         return records
 
     def class_names(self, dataset: str, field: str) -> tuple[str, ...] | None:
@@ -106,6 +105,14 @@ class UmamiReader:
             if side.shape[0] == inputs.shape[0] and (one_hot or side.ndim == inputs.ndim - 1):
                 fields.setdefault(field, np.dtype(np.int64) if one_hot else side.dtype)
         return Layout(fields, inputs.shape[0], width, inputs.chunks[0] if inputs.chunks else DEFAULT_CHUNK)
+
+
+def _codes(labels: Array) -> Array:
+    """One-hot rows [n, C] to codes, -1 for a row of zeros; a single column [n, 1] holds codes already."""
+    if labels.shape[1] == 1:
+        return labels[:, 0]
+    found: Array = np.where(labels.any(1), labels.argmax(1), -1)
+    return found
 
 
 def _side_fields(group: Any) -> dict[str, Any]:
