@@ -151,10 +151,12 @@ class Layers:
     Args:
         tree: base, environment, files and flags, later ones over earlier ones.
         run: The folder of the saved config among them, if there is one.
+        asked: What was asked for on top of a saved config, or by flags alone where there is none.
     """
 
     tree: Tree
     run: Path | None
+    asked: Tree
 
 
 def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers:
@@ -165,6 +167,7 @@ def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers
     trees: list[Tree] = []
     run: Path | None = None
     saved = False
+    asked: Tree = {}
     for name in arguments.configs:
         tree, path = load_config(name)
         version = tree.pop(FORMAT_KEY, None)
@@ -175,12 +178,15 @@ def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers
                 )
             saved = True
             run = path.parent if path else None
+            asked = {}
+        elif saved:
+            asked = merge(asked, tree)
         trees.append(tree)
     base = {} if saved else _read_yaml(packaged_configs()["base"].read_text(), "packaged base.yaml")
     result = merge(base, environment)
     for tree in trees:
         result = merge(result, tree)
-    return Layers(merge(result, arguments.flags), run)
+    return Layers(merge(result, arguments.flags), run, merge(asked, arguments.flags))
 
 
 COMET_NAMES = {

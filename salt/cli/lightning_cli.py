@@ -16,13 +16,14 @@ from salt.cli.arguments import (
     FORMAT_KEY,
     VERBS,
     Arguments,
+    Layers,
     load_config,
     merge_layers,
     packaged_configs,
     read_environment,
 )
 from salt.cli.assemble import make_run_folder, prepare_loggers, trainer_arguments
-from salt.cli.merge import Tree, finish
+from salt.cli.merge import finish
 from salt.cli.messages import check_specs, plain, unknown_option
 from salt.cli.run import RunState
 from salt.cli.scoring import Scoring, existing_checkpoint, scoring
@@ -80,12 +81,13 @@ class SaltCLI(LightningCLI):
                 parser.parse_args([self.verb, *self.arguments.help])
             except ArgumentError as error:
                 raise ConfigError(" ".join(str(error).split())[:300]) from None
-        tree, run = self._layers()
+        layers = self._layers()
+        tree, run = layers.tree, layers.run
         ckpt_path = tree.pop("ckpt_path", None)
         overwrite = bool(tree.pop("overwrite", False))
         tree = finish(tree)
         if self.verb != "fit":
-            self.scoring = scoring(self.verb, tree, run, ckpt_path, self.arguments.flags, overwrite)
+            self.scoring = scoring(self.verb, tree, run, ckpt_path, layers.asked, overwrite)
             tree = self.scoring.tree
         check_specs(tree)
         if not _get(tree, "model", "tasks"):
@@ -98,7 +100,7 @@ class SaltCLI(LightningCLI):
         path = self.scoring.ckpt_path if self.scoring else ckpt_path and existing_checkpoint(str(ckpt_path))
         self.config[self.verb]["ckpt_path"] = str(path) if path else None
 
-    def _layers(self) -> tuple[Tree, Any]:
+    def _layers(self) -> Layers:
         trees = [load_config(name)[0] for name in self.arguments.configs]
         environment = read_environment(self.options, trees, self.verb)
         layers = merge_layers(self.arguments, environment)
@@ -107,7 +109,7 @@ class SaltCLI(LightningCLI):
         for key in layers.tree:
             if key not in groups:
                 raise unknown_option(key, self.options)
-        return layers.tree, layers.run
+        return layers
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint changes no option; Lightning would let its hyperparameters win over the user's values."""

@@ -35,26 +35,26 @@ def scoring(
     tree: Mapping[str, Any],
     run: Path | None,
     ckpt_path: str | None,
-    flags: Mapping[str, Any],
+    asked: Mapping[str, Any],
     overwrite: bool,
 ) -> Scoring:
     """Settings for ``validate``, ``test`` and ``predict``.
 
-    Scores are those of one device in float32 unless flags say otherwise, whatever the training used, and nothing is
-    logged or staged.
+    Scores are those of one device in float32 unless something else is asked for, whatever the training used, and
+    nothing is logged or staged.
 
     Args:
         verb: The verb of the command.
         tree: The merged config.
         run: Folder of the saved config, if one was given.
         ckpt_path: The checkpoint that was asked for; the best of the run if not given.
-        flags: The flags of the command line.
+        asked: What the command asks for on top of the config of the training.
         overwrite: Whether predictions may be replaced.
     """
-    asked = flags.get("trainer") if isinstance(flags.get("trainer"), Mapping) else {}
+    wanted = asked.get("trainer") or {}
     trainer = {**(tree.get("trainer") or {}), "logger": False}
     for key, value in {"precision": "32-true", "devices": 1, "num_nodes": 1, "fast_dev_run": False}.items():
-        if key not in (asked or {}):
+        if key not in wanted:
             trainer[key] = value
     data = {**(tree.get("data") or {}), "move_files_temp": None}
     path = existing_checkpoint(ckpt_path) if ckpt_path else best_checkpoint(verb, run)

@@ -85,6 +85,16 @@ def test_base_lies_beneath_all_but_saved_configs(tmp_path: Path) -> None:
     assert without.run == tmp_path
 
 
+def test_what_is_asked_for_on_top_of_a_saved_config(tmp_path: Path) -> None:
+    own, saved = tmp_path / "own.yaml", tmp_path / "config.yaml"
+    own.write_text("trainer: {precision: bf16-mixed}\n")
+    saved.write_text("config_format: 1\ntrainer: {precision: 16-mixed, devices: 4}\n")
+    flags = {"trainer": {"devices": "1"}}
+    assert merge_layers(Arguments((str(own), str(saved)), flags), {}).asked == flags
+    on_top = merge_layers(Arguments((str(saved), str(own)), flags), {}).asked
+    assert on_top == {"trainer": {"precision": "bf16-mixed", "devices": "1"}}
+
+
 def test_a_config_of_a_later_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("config_format: 99\n")
     with pytest.raises(ConfigError, match="config_format 99"):
