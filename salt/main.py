@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path[:] = [p for p in sys.path if not p or str(Path(p).resolve()) != here]
     # A task, an encoder or a reader of the user's own lies where the command is given.
     sys.path.append(str(Path.cwd()))
+    # Threads that wait for each other by spinning slow a training down several times where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from salt.errors import ConfigError, SaltError, unknown
 
     words = list(sys.argv[1:] if argv is None else argv)
