@@ -14,6 +14,9 @@ from salt.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+TERMINATED = 128 + 15
+"""The exit code of a command that SIGTERM ended."""
+
 
 @dataclass
 class RunState:
@@ -41,6 +44,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     for key, value in SDK_SETTINGS.items():
         os.environ.setdefault(key, value)
     from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from salt.cli.lightning_cli import SaltCLI
 
@@ -50,6 +54,9 @@ def run(verb: str, argv: Sequence[str]) -> int:
         SaltCLI(verb, arguments, state)
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())[:400]) from None
+    except SIGTERMException:
+        say_how_to_continue(state.folder)
+        raise SystemExit(TERMINATED) from None
     except SystemExit:  # Lightning's answer to Ctrl-C
         if state.interrupted:
             say_how_to_continue(state.folder)

@@ -86,7 +86,7 @@ def test_best_checkpoint_scores_every_row_in_place(copied: Path, command: Comman
     (path,) = copied.glob("ckpts/*__test_sample_test.h5")
     best = min(p.name.rpartition("loss")[2] for p in copied.glob("ckpts/epoch*.ckpt"))
     assert best.removesuffix(".ckpt") in path.name
-    with h5py.File(path) as file, h5py.File(sample("test")) as source:
+    with h5py.File(path, locking=False) as file, h5py.File(sample("test"), locking=False) as source:
         jets, truth = file["jets"][:], source["jets"][:]
         assert file["jets"].attrs["flavour_label"].tolist() == ["bjets", "cjets", "ujets"]
     assert len(jets) == len(truth)
@@ -116,16 +116,19 @@ def test_predictions_are_not_replaced_unasked(copied: Path, command: Command) ->
 
 def test_a_file_without_labels_is_tested_and_predicted(copied: Path, command: Command, tmp_path: Path) -> None:
     bare = tmp_path / "bare.h5"
-    with h5py.File(sample("test")) as source, h5py.File(bare, "w") as file:
+    with h5py.File(sample("test"), locking=False) as source, h5py.File(bare, "w") as file:
         for name in ("jets", "tracks"):
             table = source[name][:300]
             fields = [f for f in table.dtype.names if "Truth" not in f and "label" not in f]
             file.create_dataset(name, data=table[fields])
     words = ("--config", str(copied / "config.yaml"), f"--data.test_file={bare}", "--data.num_test=-1")
     assert command("test", *words).code == 0
-    first = h5py.File(copied / f"{best_stem(copied)}__test_bare.h5")["jets"][:]
+    scored = copied / f"{best_stem(copied)}__test_bare.h5"
+    with h5py.File(scored, locking=False) as file:
+        first = file["jets"][:]
     assert command("predict", *words, "--overwrite").code == 0
-    second = h5py.File(copied / f"{best_stem(copied)}__test_bare.h5")["jets"][:]
+    with h5py.File(scored, locking=False) as file:
+        second = file["jets"][:]
     np.testing.assert_array_equal(first, second)
     assert len(first) == 300
 
@@ -145,9 +148,9 @@ def test_selected_rows_stay_in_place(copied: Path, command: Command) -> None:
         "[pt > 60]",
     )
     assert result.code == 0, result.err
-    with h5py.File(next(copied.glob("ckpts/*__test_*.h5"))) as file:
+    with h5py.File(next(copied.glob("ckpts/*__test_*.h5")), locking=False) as file:
         jets = file["jets"][:]
-    with h5py.File(sample("test")) as source:
+    with h5py.File(sample("test"), locking=False) as source:
         pt = source["jets"]["pt"]
     np.testing.assert_array_equal(jets["pt"], pt)
     np.testing.assert_array_equal(np.isfinite(jets["simple_pb"]), pt > 60)
@@ -207,7 +210,7 @@ def test_every_packaged_config_trains_and_scores(name: str, command: Command, tm
     assert result.code == 0, result.err
     folder = only_run(tmp_path)
     assert command("test", "--config", str(folder / "config.yaml")).code == 0
-    with h5py.File(next(folder.glob("ckpts/*.h5"))) as file:
+    with h5py.File(next(folder.glob("ckpts/*.h5")), locking=False) as file:
         columns: Any = file["jets"].dtype.names
         assert any(c.startswith(f"{name}_") for c in columns)
         if "tracks" in file:
@@ -238,32 +241,6 @@ def test_comet_without_a_key_writes_an_archive(
     assert len(archives) == 1
 
 
-def test_two_devices_train_one_run(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "salt",
-            "fit",
-            "--config",
-            "simple",
-            *SMALL,
-            "--trainer.max_epochs=1",
-            "--trainer.devices=2",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    folder = only_run(tmp_path)
-    state = torch.load(folder / "ckpts/last.ckpt", **WEIGHTS)  # type: ignore[arg-type]
-    assert state["global_step"] == 2
-    assert len([row for row in metrics(folder) if row["val/loss"]]) == 1
-
-
 def test_two_devices_take_the_steps_of_one(tmp_path: Path) -> None:
     losses = []
     for devices, batch in ((1, 200), (2, 100)):
@@ -278,6 +255,7 @@ def test_two_devices_take_the_steps_of_one(tmp_path: Path) -> None:
             check=True,
         )
         losses.append([float(row["val/loss"]) for row in metrics(only_run(root)) if row["val/loss"]])
+        assert torch.load(only_run(root) / "ckpts/last.ckpt", **WEIGHTS)["global_step"] == 8  # type: ignore[arg-type]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 

@@ -79,8 +79,10 @@ def train_and_score(command: Command, tmp_path: Path, text: str) -> tuple[np.nda
     result = command("test", "--config", str(run / "config.yaml"))
     assert result.code == 0, result.err
     test_file = next(line.split()[1] for line in text.splitlines() if "test_file" in line)
-    with h5py.File(next(run.glob("ckpts/*__test_*.h5"))) as scored, h5py.File(tmp_path / test_file) as source:
-        return scored["jets"][:], source["jets"][:]
+    with h5py.File(next(run.glob("ckpts/*__test_*.h5")), locking=False) as scored:
+        jets = scored["jets"][:]
+    with h5py.File(tmp_path / test_file, locking=False) as source:
+        return jets, source["jets"][:]
 
 
 def test_a_mock_file_of_ftag(command: Command, tmp_path: Path) -> None:

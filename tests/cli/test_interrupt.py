@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a training, with worker processes alive."""
+"""Ctrl-C and SIGTERM in the middle of a training, with worker processes alive."""
 
 import signal
 import subprocess
@@ -10,7 +10,8 @@ import torch
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_training_cleanly(sent: signal.Signals, code: int, tmp_path: Path) -> None:
     words = ["--trainer.max_epochs=1000", "--trainer.logger=false", "--data.num_workers=2", "--data.num_train=1000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "salt", "fit", "--config", "simple", *words],
@@ -23,10 +24,10 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     for line in process.stderr:
         if line.startswith("epoch 2/"):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     rest = process.stderr.read()
     process.stderr.close()
-    assert process.wait(60) == 130, rest
+    assert process.wait(60) == code, rest
     assert "Traceback" not in rest
     assert "to continue: main fit --config" in rest
     left = subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True, text=True, check=False)

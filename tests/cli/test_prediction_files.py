@@ -43,7 +43,7 @@ def test_two_inputs_of_one_dataset(run: Path, command: Command) -> None:
     assert tested.code == 0, tested.err
     tracks = make_jets(30, seed=5, scattered=True)["tracks"]
     (path,) = run.glob("ckpts/*__test_test.h5")
-    with h5py.File(path) as file:
+    with h5py.File(path, locking=False) as file:
         assert set(file) == {"jets", "tracks", "soft"}
         np.testing.assert_array_equal(file["tracks"]["valid"], tracks["valid"])
         np.testing.assert_array_equal(file["soft"]["valid"], tracks["valid"] & (tracks["z0"] > 0))
