@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from salt.data.datamodule import JetDataModule
 from salt.errors import ConfigError, DataError, unknown
 from salt.files import hidden_name
 from salt.inputs import JETS, unambiguous
+from salt.sink import Sink
 from salt.tasks import Column, Task
 
 log = logging.getLogger(__name__)
@@ -204,9 +206,10 @@ class _Output:
         self.limited = limited
         self.next_row = 0
         try:
-            self.file = h5py.File(self.hidden, "w", locking=False)
+            self.sink = Sink(self.hidden)
         except OSError as error:
-            raise DataError(f"cannot write {path}: {error}") from None
+            raise self._trouble(error) from None
+        self.file = h5py.File(self.sink, "w")
 
     def write(self, batch: JetBatch, scores: Mapping[str, list[tuple[Column, np.ndarray]]]) -> None:
         """Appends all rows up to the last one of the batch; rows between that were not scored are filled."""
@@ -214,6 +217,11 @@ class _Output:
         if (np.diff(rows) <= 0).any() or rows[0] < self.next_row:
             raise AssertionError("test batches must follow the order of the file")
         self._extend(int(rows[-1]) + 1, batch, rows, scores)
+        self.file.flush()
+        try:
+            self.sink.check()
+        except OSError as error:
+            raise self._trouble(error) from None
 
     def _extend(
         self,
@@ -277,14 +285,22 @@ class _Output:
                 self._extend(total, None, np.empty(0, np.int64), columns)
             self.file.attrs["model"] = self.model
             self.file.close()
+            self.sink.close()
             self.hidden.replace(self.path)
+        except OSError as error:
+            raise self._trouble(error) from None
         finally:
             self.hidden.unlink(missing_ok=True)
         return self.path
 
+    def _trouble(self, error: OSError) -> DataError:
+        return DataError(f"cannot write {self.path}: {error.strerror or error}")
+
     def discard(self) -> None:
         """Removes what was written."""
         self.file.close()
+        with suppress(OSError):
+            self.sink.close()
         self.hidden.unlink(missing_ok=True)
 
 

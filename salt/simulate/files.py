@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from salt.errors import DataError
 from salt.simulate.fields import FIELDS, WIDTH, Records, dtype
 from salt.simulate.options import Options
-from salt.simulate.sink import Sink
 from salt.simulate.truth import ORIGINS
+from salt.sink import Sink
 
 CHUNK_ROWS = 100
 """Rows of one HDF5 chunk."""

@@ -1,6 +1,8 @@
 """Runs of earlier versions go on to work. `old_runs/<config_format>` are folders that those versions wrote."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -26,3 +28,14 @@ def test_an_old_run_is_scored_and_resumed(old: Path, command: Command, tmp_path:
     result = command("fit", "--config", str(run / "config.yaml"), *words)
     assert result.code == 0, result.err
     assert "epoch 2/2" in result.err
+
+
+def test_a_full_disk_leaves_no_predictions(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(OLD_RUNS[0], tmp_path / "old"))
+    words = [sys.executable, "-m", "salt", "test", "--config", str(run / "config.yaml"), *FLAGS]
+    limited = ["bash", "-c", 'ulimit -f 40; exec "$@"', "limited", *words]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "error: cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [p for p in run.rglob("*") if ".h5" in p.name]

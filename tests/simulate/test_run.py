@@ -18,7 +18,7 @@ from salt.commands.simulate import run
 from salt.errors import ConfigError, DataError, SaltError
 from salt.simulate.fields import FIELDS
 from salt.simulate.files import inputs
-from salt.simulate.sink import Sink
+from salt.sink import Sink
 
 NAMES = {"train.h5", "val.h5", "test.h5", "norm_dict.yaml", "class_dict.yaml"}
 
