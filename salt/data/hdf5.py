@@ -1,6 +1,7 @@
 """HDF5 files that open themselves where they are needed, and errors of the library in plain words."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +23,17 @@ class FileHandle:
 
     Args:
         path: The file.
+
+    Attributes:
+        kept: Whatever belongs to the open file; emptied when it is closed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.kept: dict[Any, Any] = {}
         self._file: Any = None
         self._process = 0
+        self._lock = threading.Lock()
 
     def __call__(self) -> Any:
         """The open ``h5py.File``.
@@ -35,20 +41,26 @@ class FileHandle:
         Raises:
             DataError: The file cannot be opened.
         """
-        if self._file is None or self._process != os.getpid():
-            with plain_errors(self.path, "is not a complete HDF5 file"):
-                self._file = h5py.File(self.path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
-            self._process = os.getpid()
-        return self._file
+        with self._lock:
+            if self._file is None or self._process != os.getpid():
+                self.kept = {}
+                with plain_errors(self.path, "is not a complete HDF5 file"):
+                    self._file = h5py.File(self.path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
+                self._process = os.getpid()
+            return self._file
 
     def close(self) -> None:
         """Closes the file in this process; the next call opens it again."""
         if self._file is not None and self._process == os.getpid():
             self._file.close()
         self._file = None
+        self.kept = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_process": 0}
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        FileHandle.__init__(self, **state)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from salt.data.plan import VALID, InputPlan, LabelPlan
+from salt.data.entries import Entries
+from salt.data.plan import InputPlan, LabelPlan
 from salt.data.reader import Array
 from salt.data.selection import passes
 from salt.errors import DataError
@@ -42,39 +43,38 @@ class Packed:
     parts: Mapping[str, Part]
 
 
-def pack_jets(plan: InputPlan, records: Array, rows: Array) -> Part:
-    """Packs records of jets.
+def pack_jets(plan: InputPlan, entries: Entries, rows: Array) -> Part:
+    """Packs jets.
 
     Args:
         plan: What to take of them.
-        records: [B] structured.
+        entries: Of the jets [B].
         rows: [B] their rows in the file, for messages.
 
     Raises:
         DataError: An input is not finite, or a label cannot be used; the message has the first row.
     """
-    slots = np.zeros(len(rows), dtype=np.int64)
-    return Part(_values(plan, records, rows), np.ones(len(rows), dtype=np.int64), slots, _labels(plan, records, rows))
+    records = entries.records
+    counts = np.ones(len(rows), dtype=np.int64)
+    return Part(_values(plan, records, rows), counts, entries.slot, _labels(plan, records, rows))
 
 
-def pack_constituents(plan: InputPlan, records: Array, keep: Array, rows: Array) -> Part:
-    """Packs records of constituents: real ones that pass the selection, in file order, at most `max_count` a jet.
+def pack_constituents(plan: InputPlan, entries: Entries, rows: Array) -> Part:
+    """Packs constituents: those that pass the selection, in file order, at most `max_count` a jet.
 
     Args:
         plan: What to take of them.
-        records: [N, M] structured.
-        keep: [B] which of the N jets are wanted.
+        entries: The real ones of the jets [B].
         rows: [B] their rows in the file, for messages.
 
     Raises:
         DataError: An input is not finite, or a label cannot be used; the message has the first row.
     """
-    jet, slot = np.nonzero(records[VALID][keep].astype(bool))
-    picked = records.reshape(-1).take(keep[jet] * records.shape[1] + slot)
+    jet, slot, picked = entries.jet, entries.slot, entries.records
     if plan.conditions:
         passed = passes(plan.conditions, picked)
         jet, slot, picked = jet[passed], slot[passed], picked[passed]
-    counts = np.bincount(jet, minlength=len(keep))
+    counts = np.bincount(jet, minlength=len(rows))
     if plan.max_count is not None:
         early = np.arange(len(jet)) - (np.cumsum(counts) - counts)[jet] < plan.max_count
         jet, slot, picked = jet[early], slot[early], picked[early]

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from salt.data.classes import Lookup, make_lookup
-from salt.data.reader import Layout, Reader
+from salt.data.reader import VALID, Layout, Reader
 from salt.data.selection import Condition, parse
 from salt.errors import DataError, unknown
 from salt.inputs import JETS, Input, Target
-
-VALID = "valid"
 
 
 @dataclass(frozen=True)

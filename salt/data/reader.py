@@ -14,6 +14,9 @@ Array: TypeAlias = NDArray[Any]
 Scales: TypeAlias = Mapping[str, Mapping[str, Scale]]
 """For each dataset and variable the scale of the normalisation that was given."""
 
+VALID = "valid"
+"""The field that tells real constituents from padding."""
+
 
 @dataclass(frozen=True)
 class Layout:

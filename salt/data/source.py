@@ -2,21 +2,23 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from salt.data.entries import of_records, pick
 from salt.data.packing import Packed, Part, concatenate, pack_constituents, pack_jets
-from salt.data.plan import VALID, InputPlan, plan_file
-from salt.data.reader import Array, Layout, Reader
+from salt.data.plan import InputPlan, plan_file
+from salt.data.reader import VALID, Array, Layout, Reader
 from salt.data.selection import passes
 from salt.errors import DataError, unknown
 from salt.inputs import JETS, Input, Target
 
 BLOCK_ROWS = 500
-READ_ROWS = 5_000
+READ_ROWS = 1_000
 
 
 class Source:
@@ -79,25 +81,27 @@ class Source:
         """Positions that cut the jets into blocks: whole compressed chunks, about 500 rows, none across files."""
         cuts = []
         for reader, start, size in zip(self.readers, self._starts, self.sizes, strict=False):
-            layouts = [reader.layouts()[spec.dataset_of(name)] for name, spec in self.inputs.items()]
-            _, chunk = max((layout.width or 0, layout.chunk) for layout in layouts)  # of what costs most to read
-            block = max(1, BLOCK_ROWS // chunk) * chunk
-            cuts.append(start + np.arange(0, size, block))
+            cuts.append(start + np.arange(0, size, self._whole_chunks(reader, BLOCK_ROWS)))
         edges = np.append(np.concatenate(cuts), self._starts[-1])
         if self.rows is not None:
             edges = np.searchsorted(self.rows, edges)
         return np.unique(edges.clip(max=self.num_jets))
 
-    def pack(self, positions: Array) -> Packed:
+    def pack(self, positions: Array, threads: int = 1) -> Packed:
         """Reads jets.
 
         Args:
             positions: [B], ascending.
+            threads: How many may read at the same time.
 
         Raises:
             DataError: A value is not finite or a label unknown; the message has file, row and variable.
         """
-        pieces = [self._pack_run(file, local) for file, local in self._runs(self.row_of(positions))]
+        runs = list(self._runs(self.row_of(positions)))
+        if threads > 1 and len(runs) > 1:
+            with ThreadPoolExecutor(threads, "reader") as pool:
+                return concatenate(list(pool.map(self._pack_run, *zip(*runs, strict=True))))
+        pieces = [self._pack_run(file, local) for file, local in runs]
         return concatenate(pieces) if pieces else self._empty()
 
     def read(self, dataset: str, rows: Array, variables: Sequence[str]) -> Array:
@@ -172,6 +176,12 @@ class Source:
         for reader in self.readers:
             reader.close()
 
+    def _whole_chunks(self, reader: Reader, rows: int) -> int:
+        """About so many rows, as a multiple of the chunks of what costs most to read."""
+        layouts = [reader.layouts()[spec.dataset_of(name)] for name, spec in self.inputs.items()]
+        _, chunk = max((layout.width or 0, layout.chunk) for layout in layouts)
+        return max(1, rows // chunk) * chunk
+
     def _layout(self, reader: Reader, dataset: str) -> Layout:
         layouts = reader.layouts()
         if dataset not in layouts:
@@ -192,7 +202,8 @@ class Source:
             plan = plans[JETS]
             for start in range(0, self.sizes[file], READ_ROWS):
                 stop = min(start + READ_ROWS, self.sizes[file])
-                records = self.readers[file].read(plan.dataset, start, stop, [c.variable for c in plan.conditions])
+                fields = [c.variable for c in plan.conditions]
+                records = pick(self.readers[file], plan.dataset, np.arange(start, stop), fields).records
                 found.append(self._starts[file] + start + np.flatnonzero(passes(plan.conditions, records)))
                 count += len(found[-1])
                 if 0 <= num_jets <= count:
@@ -200,29 +211,23 @@ class Source:
         return np.concatenate(found)
 
     def _runs(self, rows: Array) -> Iterator[tuple[int, Array]]:
-        """Cuts ascending rows where the file changes or a whole chunk or more lies between; rows within the file."""
+        """Cuts ascending rows where the file changes, where more than a chunk lies between, and into handy pieces."""
         start = 0
         while start < len(rows):
             file = bisect_right(self._starts, int(rows[start])) - 1
             stop = int(np.searchsorted(rows, self._starts[file + 1]))
             local = rows[start:stop] - self._starts[file]
             gap = max(layout.chunk for layout in self.readers[file].layouts().values())
-            cuts = np.flatnonzero(np.diff(local) > gap) + 1
-            for run in np.split(local, cuts):
-                for long in np.split(run, np.searchsorted(run, np.arange(run[0] + READ_ROWS, run[-1] + 1, READ_ROWS))):
-                    if len(long):
-                        yield file, long
+            piece = local // self._whole_chunks(self.readers[file], READ_ROWS)
+            cuts = np.flatnonzero((np.diff(local) > gap) | (np.diff(piece) > 0)) + 1
+            yield from ((file, run) for run in np.split(local, cuts))
             start = stop
 
     def _pack_run(self, file: int, rows: Array) -> Packed:
-        start, stop = int(rows[0]), int(rows[-1]) + 1
-        keep = rows - start
         parts: dict[str, Part] = {}
         for name, plan in self._plans[file].items():
-            records = self.readers[file].read(plan.dataset, start, stop, plan.fields)
-            parts[name] = (
-                pack_jets(plan, records[keep], rows) if name == JETS else pack_constituents(plan, records, keep, rows)
-            )
+            entries = pick(self.readers[file], plan.dataset, rows, plan.fields)
+            parts[name] = (pack_jets if name == JETS else pack_constituents)(plan, entries, rows)
         return Packed(rows + self._starts[file], parts)
 
     def _empty(self) -> Packed:
@@ -234,5 +239,5 @@ class Source:
         dtype = [(field, layout.fields[field]) for field in plan.fields]
         nothing = np.empty(0, dtype=np.int64)
         if VALID not in plan.fields or layout.width is None:
-            return pack_jets(plan, np.empty(0, dtype), nothing)
-        return pack_constituents(plan, np.empty((0, layout.width), dtype), nothing, nothing)
+            return pack_jets(plan, of_records(np.empty(0, dtype), nothing), nothing)
+        return pack_constituents(plan, of_records(np.empty((0, layout.width), dtype), nothing), nothing)

@@ -1,13 +1,19 @@
 """Structured files: one compound dataset for each object."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from salt.data.chunks import ChunkTable
+from salt.data.entries import Entries, pick_padded
+from salt.data.filters import UndecodableError
 from salt.data.hdf5 import FileHandle, plain_errors, text_list
 from salt.data.reader import Array, Layout, Scales
+
+log = logging.getLogger(__name__)
 
 DEFAULT_CHUNK = 100
 
@@ -49,6 +55,20 @@ class StructuredReader:
         with plain_errors(self.path, f"cannot be read at rows {start} to {stop} of '{dataset}'"):
             records: Array = self._handle()[dataset][start:stop]
         return records
+
+    def pick(self, dataset: str, rows: Array, fields: Sequence[str]) -> Entries:
+        """The real entries of rows, from the bytes of the file where these are of a known kind."""
+        file = self._handle()
+        key = dataset, tuple(fields)
+        if key not in self._handle.kept:
+            self._handle.kept[key] = ChunkTable.of(file[dataset], fields)
+        table: ChunkTable | None = self._handle.kept[key]
+        if table is not None:
+            try:
+                return table.pick(rows)
+            except UndecodableError:
+                log.debug("%s: HDF5 reads rows %d to %d of '%s'", self.path, rows[0], rows[-1], dataset)
+        return pick_padded(self, dataset, rows, fields)
 
     def class_names(self, dataset: str, field: str) -> tuple[str, ...] | None:
         """The attribute of the dataset that is called like the label."""
