@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SaltError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2 if isinstance(error, ConfigError) else 1
+    except MemoryError:
+        sys.stderr.write("error: out of memory\n")
+        return 1
     except SystemExit as stop:  # how the parser ends after --help
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from salt.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint
@@ -16,7 +15,8 @@ from salt.callbacks.epoch_line import EpochLine
 from salt.callbacks.predictions import PredictionWriter
 from salt.callbacks.run_folder import RunFolder
 from salt.cli.arguments import CONFIG_FORMAT, FORMAT_KEY
-from salt.cli.run import RUN_VARIABLE, RunState
+from salt.cli.run import RUN_VARIABLE
+from salt.cli.watch import Watch
 from salt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,19 +66,6 @@ def prepare_loggers(configured: Any, folder: Path) -> None:
         spec["dict_kwargs"] = {"name": folder.name, **(spec.get("dict_kwargs") or {})}
 
 
-class _Watch(Callback):
-    """Remembers that a batch was trained, and that Ctrl-C ended it."""
-
-    def __init__(self, state: RunState) -> None:
-        self.state = state
-
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.state.trained = True
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.state.interrupted = isinstance(exception, KeyboardInterrupt)
-
-
 def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
     """What the Trainer gets beside its own options."""
     options = cli.config_init[cli.verb]["trainer"]
@@ -93,8 +80,8 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         for callback in callbacks:
             if isinstance(callback, PredictionWriter):
                 callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path, cli.scoring.overwrite)
-        return {**display, "callbacks": [*callbacks, _Watch(cli.state)], "enable_checkpointing": False}
-    callbacks += [EpochLine(), _Watch(cli.state)]
+        return {**display, "callbacks": [*callbacks, Watch(cli.state)], "enable_checkpointing": False}
+    callbacks += [EpochLine(), Watch(cli.state)]
     if cli.state.folder is None:
         kept = [c for c in callbacks if not isinstance(c, Checkpoint)]
         return {**display, "logger": False, "callbacks": kept, "enable_checkpointing": False}

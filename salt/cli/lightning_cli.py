@@ -14,7 +14,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from salt.cli.arguments import (
     CONFIG_FORMAT,
     FORMAT_KEY,
-    VERBS,
     Arguments,
     Layers,
     load_config,
@@ -55,11 +54,15 @@ class SaltCLI(LightningCLI):
             save_config_callback=None,
             trainer_class=Trainer,
             seed_everything_default=42,
-            parser_kwargs={"exit_on_error": False, **{v: {"exit_on_error": False} for v in VERBS}},
+            parser_kwargs={"exit_on_error": False, verb: {"exit_on_error": False}},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             run=True,
         )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The verb in hand alone, since the parser of each verb takes a while to build."""
+        return {self.verb: super().subcommands()[self.verb]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what concerns neither data, model nor trainer alone."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from salt.cli.arguments import adopt_comet_names, parse_flags
-from salt.errors import ConfigError
+from salt.cli.lean import import_lightning
+from salt.cli.memory import Step, memory_advice, memory_ran_out
+from salt.errors import ConfigError, SaltError
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +28,13 @@ class RunState:
         folder: The run folder, once it is made.
         trained: Whether a batch was trained, after which the folder is worth keeping.
         interrupted: Whether Ctrl-C ended the command.
+        step: The step that is under way.
     """
 
     folder: Path | None = None
     trained: bool = False
     interrupted: bool = False
+    step: Step | None = None
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -43,6 +47,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     os.environ.update(adopt_comet_names(os.environ))
     for key, value in SDK_SETTINGS.items():
         os.environ.setdefault(key, value)
+    import_lightning()
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -54,6 +59,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
         SaltCLI(verb, arguments, state)
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())[:400]) from None
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not memory_ran_out(error):
+            raise
+        raise SaltError(memory_advice(state.step)) from None
     except SIGTERMException:
         say_how_to_continue(state.folder)
         raise SystemExit(TERMINATED) from None

@@ -1,0 +1,72 @@
+"""What to say when memory runs out."""
+
+import errno
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+FULL = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc|_STATUS_ALLOC_FAILED", re.I)
+"""How PyTorch and the libraries beneath it word it where the type of the error does not say it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is under way.
+
+    Args:
+        kind: ``training``, ``validation``, ``test`` or ``prediction``.
+        jets: Jets in the batch of this device.
+        constituents: For each input of constituents how many of them the batch has.
+        batch_size: The option ``data.batch_size``.
+        device: Where it runs, such as ``cuda:0``.
+    """
+
+    kind: str
+    jets: int
+    constituents: Mapping[str, int]
+    batch_size: int
+    device: str
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that there was no memory left, be it on a device or the host."""
+    return any(
+        isinstance(e, MemoryError)
+        or (isinstance(e, OSError) and e.errno == errno.ENOMEM)
+        or (isinstance(e, RuntimeError) and FULL.search(str(e)) is not None)
+        for e in _chain(error)
+    )
+
+
+def memory_advice(step: Step | None) -> str:
+    """Names the step that did not fit and what to try.
+
+    Args:
+        step: The step; None if memory ran out outside of one.
+
+    Returns:
+        Two lines.
+    """
+    if step is None:
+        return (
+            "out of memory outside of the steps, such as while files were read or written\n"
+            "try fewer --data.num_workers, or a smaller --data.batch_size"
+        )
+    having = ", ".join(f"{count} {name}" for name, count in step.constituents.items())
+    size = f"{step.jets} jets" + (f" with {having}" if having else "")
+    tries = []
+    smaller = min(step.batch_size, step.jets) // 2
+    if smaller:
+        tries.append(f"--data.batch_size {smaller}")
+    total = sum(step.constituents.values())
+    if step.kind == "training" and total > 1:
+        tries.append(f"the same batch in parts by --data.constituents_per_step {total // 2}")
+    advice = ", or ".join(tries) or "a smaller model, such as half the --model.embed_dim"
+    return f"out of memory on {step.device} in a {step.kind} step of {size}\ntry {advice}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__

@@ -1,0 +1,106 @@
+"""A full memory ends a command with the batch size to try."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMALL
+
+from salt.cli.memory import Step, memory_advice, memory_ran_out
+
+LIMIT = """\
+import resource
+from pathlib import Path
+from lightning.pytorch import Callback
+
+class Limit(Callback):
+    def __init__(self, hook: str) -> None:
+        setattr(self, hook, self.limit)
+
+    def limit(self, *args, **kwargs) -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        size = pages * resource.getpagesize() + 2**24
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+"""
+"""A callback that leaves the process little more memory than it has when the hook is called."""
+
+LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is measured and limited as on Linux")
+
+
+def limited(folder: Path, hook: str, *words: str) -> list[str]:
+    (folder / "limited.py").write_text(LIMIT)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "salt", *words),
+            *("--trainer.callbacks.Limit", f"{{class_path: limited.Limit, init_args: {{hook: {hook}}}}}"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    return lines[[line.startswith("error: ") for line in lines].index(True) :]
+
+
+@LINUX
+def test_a_training_step_that_does_not_fit(tmp_path: Path) -> None:
+    flags = [*SMALL, "--data.num_train=-1", "--data.batch_size=3001", "--trainer.num_sanity_val_steps=0"]
+    said = limited(tmp_path, "on_train_batch_start", "fit", "--config", "gn2", *flags)
+    assert len(said) == 2
+    assert said[0].startswith("error: out of memory on cpu in a training step of 3001 jets with ")
+    tracks = int(said[0].split()[-2])
+    assert 3001 < tracks < 40 * 3001
+    half = f"try --data.batch_size 1500, or the same batch in parts by --data.constituents_per_step {tracks // 2}"
+    assert said[1] == half
+    assert not list((tmp_path / "logs").iterdir())
+
+
+@LINUX
+def test_a_test_step_that_does_not_fit(run_folder: Path, tmp_path: Path) -> None:
+    checkpoint = f"--ckpt_path={run_folder / 'ckpts/last.ckpt'}"
+    flags = ["--data.num_test=-1", "--data.batch_size=9000", "--trainer.callbacks.PredictionWriter=null", checkpoint]
+    said = limited(tmp_path, "on_test_batch_start", "test", "--config", str(run_folder / "config.yaml"), *flags)
+    assert len(said) == 2
+    jets = int(said[0].removeprefix("error: out of memory on cpu in a test step of ").split()[0])
+    assert said[1] == f"try --data.batch_size {jets // 2}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "jets", "constituents", "batch_size", "advice"),
+    [
+        ("training", 1000, {"tracks": 7001}, 1000, ("batch_size 500,", "constituents_per_step 3500")),
+        ("training", 1000, {"tracks": 7001, "flows": 1000}, 1000, ("7001 tracks, 1000 flows", "per_step 4000")),
+        ("training", 40, {"tracks": 300}, 1000, ("batch_size 20,",)),
+        ("prediction", 1000, {}, 1000, ("of 1000 jets\n", "batch_size 500")),
+        ("validation", 1, {"tracks": 9}, 64, ("embed_dim",)),
+    ],
+)
+def test_the_advice_is_less_than_what_did_not_fit(
+    kind: str, jets: int, constituents: dict[str, int], batch_size: int, advice: tuple[str, ...]
+) -> None:
+    text = memory_advice(Step(kind, jets, constituents, batch_size, "cuda:0"))
+    assert f"on cuda:0 in a {kind} step of {jets} jets" in text
+    assert len(text.splitlines()) == 2
+    assert all(words in text for words in advice)
+    assert ("constituents_per_step" in text) == (kind == "training")
+
+
+def test_only_a_lack_of_memory_is_called_one() -> None:
+    with pytest.raises(RuntimeError) as cpu:
+        torch.empty(2**60, dtype=torch.uint8)
+    chained = RuntimeError("the backend failed")
+    chained.__cause__ = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    full = [cpu.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), OSError(12, "no room"), chained]
+    assert all(memory_ran_out(error) for error in full)
+    others = [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        OSError(28, "disk"),
+        ValueError("out of memory"),
+    ]
+    assert not any(memory_ran_out(error) for error in others)
