@@ -8,6 +8,11 @@ from dataclasses import dataclass
 FULL = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc|_STATUS_ALLOC_FAILED", re.I)
 """How PyTorch and the libraries beneath it word it where the type of the error does not say it."""
 
+KILLED = re.compile(r"DataLoader worker .*killed by signal: (Killed|Bus error)")
+"""What PyTorch says when the system has ended a worker; a full /dev/shm is a bus error."""
+
+READ_LESS = "try fewer --data.num_workers, or a smaller --data.batch_size"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -28,30 +33,22 @@ class Step:
     device: str
 
 
-def memory_ran_out(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, says that there was no memory left, be it on a device or the host."""
-    return any(
-        isinstance(e, MemoryError)
-        or (isinstance(e, OSError) and e.errno == errno.ENOMEM)
-        or (isinstance(e, RuntimeError) and FULL.search(str(e)) is not None)
-        for e in _chain(error)
-    )
-
-
-def memory_advice(step: Step | None) -> str:
-    """Names the step that did not fit and what to try.
+def memory_advice(error: BaseException, step: Step | None) -> str | None:
+    """Names the step that did not fit into memory and what to try.
 
     Args:
-        step: The step; None if memory ran out outside of one.
+        error: What ended the command.
+        step: The step that was under way, if one was.
 
     Returns:
-        Two lines.
+        Two lines; None if the error is about something else.
     """
+    if any(isinstance(e, RuntimeError) and KILLED.search(str(e)) for e in _chain(error)):
+        return f"a process that reads was killed, as happens when memory runs out\n{READ_LESS}"
+    if not any(_is_full(e) for e in _chain(error)):
+        return None
     if step is None:
-        return (
-            "out of memory outside of the steps, such as while files were read or written\n"
-            "try fewer --data.num_workers, or a smaller --data.batch_size"
-        )
+        return f"out of memory outside of the steps, such as while files were read or written\n{READ_LESS}"
     having = ", ".join(f"{count} {name}" for name, count in step.constituents.items())
     size = f"{step.jets} jets" + (f" with {having}" if having else "")
     tries = []
@@ -63,6 +60,14 @@ def memory_advice(step: Step | None) -> str:
         tries.append(f"the same batch in parts by --data.constituents_per_step {total // 2}")
     advice = ", or ".join(tries) or "a smaller model, such as half the --model.embed_dim"
     return f"out of memory on {step.device} in a {step.kind} step of {size}\ntry {advice}"
+
+
+def _is_full(error: BaseException) -> bool:
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and FULL.search(str(error)) is not None)
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from salt.cli.arguments import adopt_comet_names, parse_flags
 from salt.cli.lean import import_lightning
-from salt.cli.memory import Step, memory_advice, memory_ran_out
+from salt.cli.memory import Step, memory_advice
 from salt.errors import ConfigError, SaltError
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())[:400]) from None
     except (MemoryError, OSError, RuntimeError) as error:
-        if not memory_ran_out(error):
+        advice = memory_advice(error, state.step)
+        if advice is None:
             raise
-        raise SaltError(memory_advice(state.step)) from None
+        raise SaltError(advice) from None
     except SIGTERMException:
         say_how_to_continue(state.folder)
         raise SystemExit(TERMINATED) from None

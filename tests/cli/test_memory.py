@@ -8,12 +8,17 @@ import pytest
 import torch
 from conftest import SMALL
 
-from salt.cli.memory import Step, memory_advice, memory_ran_out
+from salt.cli.memory import Step, memory_advice
 
-LIMIT = """\
-import resource
+CALLBACKS = """\
+import multiprocessing, os, resource, signal
 from pathlib import Path
 from lightning.pytorch import Callback
+
+class Kill(Callback):
+    def on_train_batch_start(self, *args, **kwargs) -> None:
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGKILL)
 
 class Limit(Callback):
     def __init__(self, hook: str) -> None:
@@ -22,20 +27,18 @@ class Limit(Callback):
     def limit(self, *args, **kwargs) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         size = pages * resource.getpagesize() + 2**24
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        resource.setrlimit(resource.RCALLBACKS_AS, (size, size))
 """
-"""A callback that leaves the process little more memory than it has when the hook is called."""
+"""Callbacks: one kills the loader's workers, the other leaves the process hardly more memory than it has by then."""
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is measured and limited as on Linux")
 
 
-def limited(folder: Path, hook: str, *words: str) -> list[str]:
-    (folder / "limited.py").write_text(LIMIT)
+def ended_by(folder: Path, callback: str, *words: str) -> list[str]:
+    """The lines with which a command ends that has one more callback."""
+    (folder / "mine.py").write_text(CALLBACKS)
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "salt", *words),
-            *("--trainer.callbacks.Limit", f"{{class_path: limited.Limit, init_args: {{hook: {hook}}}}}"),
-        ],
+        [sys.executable, "-m", "salt", *words, "--trainer.callbacks.Mine", f"{{class_path: mine.{callback}}}"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -51,7 +54,7 @@ def limited(folder: Path, hook: str, *words: str) -> list[str]:
 @LINUX
 def test_a_training_step_that_does_not_fit(tmp_path: Path) -> None:
     flags = [*SMALL, "--data.num_train=-1", "--data.batch_size=3001", "--trainer.num_sanity_val_steps=0"]
-    said = limited(tmp_path, "on_train_batch_start", "fit", "--config", "gn2", *flags)
+    said = ended_by(tmp_path, "Limit, hook: on_train_batch_start", "fit", "--config", "gn2", *flags)
     assert len(said) == 2
     assert said[0].startswith("error: out of memory on cpu in a training step of 3001 jets with ")
     tracks = int(said[0].split()[-2])
@@ -65,10 +68,19 @@ def test_a_training_step_that_does_not_fit(tmp_path: Path) -> None:
 def test_a_test_step_that_does_not_fit(run_folder: Path, tmp_path: Path) -> None:
     checkpoint = f"--ckpt_path={run_folder / 'ckpts/last.ckpt'}"
     flags = ["--data.num_test=-1", "--data.batch_size=9000", "--trainer.callbacks.PredictionWriter=null", checkpoint]
-    said = limited(tmp_path, "on_test_batch_start", "test", "--config", str(run_folder / "config.yaml"), *flags)
+    said = ended_by(
+        tmp_path, "Limit, hook: on_test_batch_start", "test", "--config", str(run_folder / "config.yaml"), *flags
+    )
     assert len(said) == 2
     jets = int(said[0].removeprefix("error: out of memory on cpu in a test step of ").split()[0])
     assert said[1] == f"try --data.batch_size {jets // 2}"
+
+
+def test_a_worker_that_is_killed(tmp_path: Path) -> None:
+    said = ended_by(tmp_path, "Kill", "fit", "--config", "simple", *SMALL, "--data.num_workers=1")
+    assert said[0] == "error: a process that reads was killed, as happens when memory runs out"
+    assert said[1].startswith("try fewer --data.num_workers")
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize(
@@ -84,7 +96,8 @@ def test_a_test_step_that_does_not_fit(run_folder: Path, tmp_path: Path) -> None
 def test_the_advice_is_less_than_what_did_not_fit(
     kind: str, jets: int, constituents: dict[str, int], batch_size: int, advice: tuple[str, ...]
 ) -> None:
-    text = memory_advice(Step(kind, jets, constituents, batch_size, "cuda:0"))
+    text = memory_advice(MemoryError(), Step(kind, jets, constituents, batch_size, "cuda:0"))
+    assert text is not None
     assert f"on cuda:0 in a {kind} step of {jets} jets" in text
     assert len(text.splitlines()) == 2
     assert all(words in text for words in advice)
@@ -97,10 +110,10 @@ def test_only_a_lack_of_memory_is_called_one() -> None:
     chained = RuntimeError("the backend failed")
     chained.__cause__ = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     full = [cpu.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), OSError(12, "no room"), chained]
-    assert all(memory_ran_out(error) for error in full)
+    assert all("outside of the steps" in (memory_advice(error, None) or "") for error in full)
     others = [
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
         OSError(28, "disk"),
         ValueError("out of memory"),
     ]
-    assert not any(memory_ran_out(error) for error in others)
+    assert not any(memory_advice(error, None) for error in others)
