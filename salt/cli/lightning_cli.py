@@ -132,7 +132,6 @@ class SaltCLI(LightningCLI):
             return
         if config.trainer.fast_dev_run:
             config.trainer.logger = False
-            config.data.move_files_temp = None
             return
         self.state.folder = make_run_folder(config.trainer.default_root_dir or "logs", config.name)
         prepare_loggers(config.trainer.logger, self.state.folder)

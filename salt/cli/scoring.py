@@ -56,9 +56,8 @@ def scoring(
     for key, value in {"precision": "32-true", "devices": 1, "num_nodes": 1, "fast_dev_run": False}.items():
         if key not in wanted:
             trainer[key] = value
-    data = {**(tree.get("data") or {}), "move_files_temp": None}
     path = existing_checkpoint(ckpt_path) if ckpt_path else best_checkpoint(verb, run)
-    return Scoring({**tree, "trainer": trainer, "data": data}, path, overwrite)
+    return Scoring({**tree, "trainer": trainer}, path, overwrite)
 
 
 def existing_checkpoint(name: str) -> Path:

@@ -14,6 +14,7 @@ from salt.data.group import Group, read_group
 from salt.data.orders import Order, share
 from salt.data.reader import Array
 from salt.data.source import Source
+from salt.data.store import Store
 from salt.errors import SaltError
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ class StepLoader:
     """Batches of one rank in the order of an epoch, the same ones with any number of workers.
 
     Args:
-        source: The jets.
+        source: The jets, in their files or packed.
         order: Which jets make which step.
         epoch: Tells the epoch when an iteration begins.
         rank: Number of this process among those that train together.
@@ -38,7 +39,7 @@ class StepLoader:
 
     def __init__(
         self,
-        source: Source,
+        source: Source | Store,
         order: Order,
         epoch: Callable[[], int],
         rank: int = 0,
@@ -116,12 +117,12 @@ class _Items:
 class _Groups(Dataset["Group | SaltError"]):
     """Reads what it is asked for. An error is an answer, so that no traceback of a worker hides its message."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source | Store) -> None:
         self._source = source
 
     def __getitem__(self, steps: list[Array]) -> Group | SaltError:
         try:
-            return read_group(self._source, steps)
+            return self._source.group(steps) if isinstance(self._source, Store) else read_group(self._source, steps)
         except SaltError as error:
             return error
 

@@ -1,69 +1,144 @@
-"""Copies of training files on faster storage, which are whole or not there, and go when training ends."""
+"""Training data on fast storage, shared by all trainings of a user on one node, for as long as they last."""
 
-import atexit
+import dataclasses
+import hashlib
+import json
 import logging
 import os
-import shutil
-from collections.abc import Sequence
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from salt.data.build import build_store
+from salt.data.copying import copy_files, copy_name
+from salt.data.lease import Lease, discard_leftovers
+from salt.data.paths import describe_file
+from salt.data.source import Source
+from salt.data.store import Store
 from salt.errors import DataError
 
 log = logging.getLogger(__name__)
 
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code of a command that SIGTERM ended."""
+
 
 class Staging:
-    """Copies files into a folder and takes them away again, at the latest when the process ends.
+    """What one training has on fast storage.
+
+    Folders there are named after a hash of all that decides their content, so trainings that read the same share
+    them. They are complete or absent, and the last training that ends removes them; what a killed one has left is
+    removed by the next training.
 
     Args:
-        folder: Where to; made if it is not there.
-        token: Part of the names of the copies, different for each run that may use the folder at the same time.
+        folder: Where; made, for the user alone, if it is not there.
     """
 
-    def __init__(self, folder: Path, token: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._token = token
-        self._made: list[Path] = []
-        self._process = os.getpid()
+        self._prefix = f"salt_{os.geteuid()}_"
+        self._leases: list[Lease] = []
 
-    def target(self, path: Path, number: int) -> Path:
-        """The name of the copy of the file with this number."""
-        return self.folder / f"{self._token}_{number}_{path.name}"
+    def copy(self, paths: Sequence[Path]) -> tuple[Path, ...]:
+        """Copies files.
 
-    def copy(self, paths: Sequence[Path]) -> None:
-        """Copies files, each under another name until it is complete.
+        Returns:
+            The copies.
 
         Raises:
-            DataError: The folder cannot be written, or has too little space; no copy is left.
+            DataError: The folder cannot be written, or has too little space; nothing is left there.
         """
-        atexit.register(self.remove)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            needed = sum(path.stat().st_size for path in paths)
-            free = shutil.disk_usage(self.folder).free
-            if needed > free:
-                raise DataError(
-                    f"data.move_files_temp: {self.folder} has {free / 1e9:.3g} GB free, but the training and "
-                    f"validation files need {needed / 1e9:.3g} GB"
-                )
-            for number, path in enumerate(paths):
-                final = self.target(path, number)
-                partial = final.with_name(final.name + ".part")
-                self._made += [partial, final]
-                shutil.copyfile(path, partial)
-                partial.replace(final)
-        except OSError as error:
-            self.remove()
-            raise DataError(f"data.move_files_temp: cannot copy to {self.folder}: {error.strerror or error}") from error
-        except BaseException:
-            self.remove()
-            raise
-        log.info("copied %d files to %s", len(paths), self.folder)
+        with self._plainly():
+            lease = self._lease({"stage": "copy", "files": [_identity(path) for path in paths]})
+            lease.acquire(lambda folder: copy_files(paths, folder))
+        log.info("%d files are copied to %s", len(paths), lease.path)
+        return tuple(lease.path / copy_name(number, path) for number, path in enumerate(paths))
 
-    def remove(self) -> None:
-        """Removes the copies that this process has made."""
-        if os.getpid() != self._process:
-            return
-        while self._made:
-            self._made.pop().unlink(missing_ok=True)
-        atexit.unregister(self.remove)
+    def pack(self, source: Source, scales: str | None) -> Store:
+        """Packs jets.
+
+        Args:
+            source: The jets.
+            scales: The normalisation that readers undo, as text.
+
+        Returns:
+            What reads them from there.
+
+        Raises:
+            DataError: The folder cannot be written, has too little space, or a value cannot be used; nothing is left.
+        """
+        content = {
+            "stage": "packed",
+            "code": _code_hash(source),
+            "files": [_identity(path) for path in source.paths],
+            "inputs": [(name, dataclasses.asdict(spec)) for name, spec in source.inputs.items()],
+            "targets": [dataclasses.asdict(target) for target in source.targets],
+            "jets": source.num_jets,
+            "scales": scales,
+        }
+        with self._plainly():
+            lease = self._lease(content)
+            lease.acquire(lambda folder: build_store(source, folder))
+        return Store(lease.path, tuple(source.inputs), source.targets)
+
+    def release(self) -> None:
+        """Gives everything back; what no other training uses is removed."""
+        while self._leases:
+            self._leases.pop().release()
+
+    def _lease(self, content: dict[str, Any]) -> Lease:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        discard_leftovers(self.folder, self._prefix)
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        self._leases.append(Lease(self.folder, f"{self._prefix}{key}"))
+        return self._leases[-1]
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """Turns errors of the system into plain words, and lets SIGTERM unwind the block as Ctrl-C does."""
+        with _unwinding_on_sigterm():
+            try:
+                yield
+            except OSError as error:
+                self.release()
+                raise DataError(
+                    f"data.move_files_temp: {self.folder} cannot be used: {error.strerror or error}"
+                ) from error
+            except BaseException:
+                self.release()
+                raise
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    """What changes whenever a file does."""
+    return {**describe_file(path, "", 0), "time": path.stat().st_mtime_ns}
+
+
+def _code_hash(source: Source) -> str:
+    """Of all code that decides what is packed: this package's, and that of readers from elsewhere."""
+    kinds = {type(reader) for reader in source.readers}
+    files = {getattr(sys.modules[kind.__module__], "__file__", None) for kind in kinds}
+    files |= {str(path) for path in Path(__file__).parent.glob("*.py")}
+    code = hashlib.sha256(repr(sorted(str(kind) for kind in kinds)).encode())
+    for path in sorted(path for path in files if path):
+        code.update(Path(path).read_bytes())
+    return code.hexdigest()
+
+
+@contextmanager
+def _unwinding_on_sigterm() -> Iterator[None]:
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

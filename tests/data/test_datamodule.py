@@ -180,32 +180,33 @@ def test_workers():
     assert "for each of 4 training processes" in worker_doubts(3, 8, 4)[0]
 
 
-def test_copies_come_and_go(files, tmp_path):
+@pytest.mark.parametrize("stage", ["copy", "packed"])
+def test_what_is_staged_comes_and_goes(files, tmp_path, stage):
     folder = tmp_path / "fast"
-    data, model = module(files, move_files_temp=str(folder)), Listener()
+    plain, data = module(files), module(files, move_files_temp=str(folder), stage=stage)
 
     class Look(Listener):
         def on_train_start(self):
-            self.copies = sorted(p.name for p in folder.iterdir())
+            self.staged = {p.name: len(list(p.iterdir())) for p in folder.iterdir() if p.is_dir()}
 
-    model = Look()
-    quiet_trainer(max_epochs=1).fit(model, datamodule=data)
-    assert len(model.copies) == 2
-    assert all(name.endswith(("_train.h5", "_val.h5")) for name in model.copies)
-    assert sorted(model.seen["fit", 0]) == list(range(120))
+    expected, model = Listener(), Look()
+    quiet_trainer().fit(expected, datamodule=plain)
+    quiet_trainer().fit(model, datamodule=data)
+    assert sorted(model.staged.values()) == ([2] if stage == "copy" else [9, 9])
+    assert model.seen == expected.seen
     assert list(folder.iterdir()) == []
-    described = data.describe()
-    assert [f["path"] for f in described["train"]["files"]] == [str((files / "train.h5").resolve())]
+    assert data.describe() == plain.describe()
 
-    class Fails(Listener):
+    class Fails(Look):
         def training_step(self, batch):
-            assert len(list(folder.iterdir())) == 2
+            assert self.staged
             raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):
         quiet_trainer().fit(Fails(), datamodule=data)
     assert list(folder.iterdir()) == []
-    quiet_trainer(fast_dev_run=1).fit(Look(), datamodule=module(files, move_files_temp=str(tmp_path / "none")))
+    none = module(files, move_files_temp=str(tmp_path / "none"), stage=stage)
+    quiet_trainer(fast_dev_run=1).fit(Listener(), datamodule=none)
     assert not (tmp_path / "none").exists()
 
 

@@ -219,6 +219,9 @@ CASES = [
     Case("weights below zero", ("'flavour_label'", "negative"), classes={"jets": {"flavour_label": [1, -2, 1]}}),
     Case("no such reader", ("data.reader", "salt.data.Nothing"), {"reader": "salt.data.Nothing"}),
     Case("too large to copy", ("data.move_files_temp", "GB"), {"move_files_temp": "{}/fast"}),
+    Case("too large to pack", ("data.move_files_temp", "GB"), {"move_files_temp": "{}/fast", "stage": "packed"}),
+    Case("pack to nowhere", ("data.stage: packed", "--data.move_files_temp"), {"stage": "packed"}),
+    Case("no such stage", ("data.stage", "'pack'", "packed"), {"move_files_temp": "{}/fast", "stage": "pack"}),
     Case("copy under a file", ("data.move_files_temp",), {"move_files_temp": "{}/val.h5/fast"}),
 ]
 
@@ -251,7 +254,7 @@ def test_it_is_said_plainly(case, tmp_path, monkeypatch):
     for key, value in options.items():
         if isinstance(value, str):
             options[key] = value.replace("{}", str(tmp_path)).replace("{name}", tmp_path.name)
-    if case.name == "too large to copy":
+    if case.name.startswith("too large to"):
         usage = shutil.disk_usage(tmp_path)
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10))
     with pytest.raises(SaltError) as error:
