@@ -27,7 +27,7 @@ class Limit(Callback):
     def limit(self, *args, **kwargs) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         size = pages * resource.getpagesize() + 2**24
-        resource.setrlimit(resource.RCALLBACKS_AS, (size, size))
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
 """
 """Callbacks: one kills the loader's workers, the other leaves the process hardly more memory than it has by then."""
 
