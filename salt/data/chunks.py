@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -25,43 +26,24 @@ class ChunkTable:
         pipeline: Its filters.
         rows: Rows of a chunk.
         width: Length of the padded axis; None for a dataset of jets.
-        record: Type of a whole record.
-        picked: Type of the records that are picked: the wanted fields back to back.
-        spans: Where the bytes of the wanted fields lie in a record, and where they go.
+        wanted: The fields and where they are.
     """
 
     dataset: Any
     pipeline: Pipeline
     rows: int
     width: int | None
-    record: np.dtype[Any]
-    picked: np.dtype[Any]
-    spans: tuple[tuple[slice, slice], ...]
+    wanted: "Wanted"
 
     @classmethod
     def of(cls, item: Any, fields: Sequence[str]) -> "ChunkTable | None":
         """The table of an open ``h5py.Dataset``, or None where only HDF5 itself can read it."""
         plist = item.id.get_create_plist()
-        codes = tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters()))
-        pipeline = Pipeline.of(codes)
-        whole_rows = item.chunks is not None and item.chunks[1:] == item.shape[1:]
-        if pipeline is None or not whole_rows or not _plain(item, fields):
+        pipeline = Pipeline.of(tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters())))
+        wanted = _wanted(item.id.get_type().encode(), tuple(fields))
+        if pipeline is None or wanted is None or item.chunks is None or item.chunks[1:] != item.shape[1:]:
             return None
-        spans: list[tuple[slice, slice]] = []
-        end = 0
-        for field in fields:
-            kind, offset = item.dtype.fields[field][:2]
-            spans.append((slice(offset, offset + kind.itemsize), slice(end, end + kind.itemsize)))
-            end += kind.itemsize
-        return cls(
-            dataset=item.id,
-            pipeline=pipeline,
-            rows=item.chunks[0],
-            width=item.shape[1] if item.ndim == 2 else None,
-            record=item.dtype,
-            picked=np.dtype([(field, item.dtype[field]) for field in fields]),
-            spans=_joined(spans),
-        )
+        return cls(item.id, pipeline, item.chunks[0], item.shape[1] if item.ndim == 2 else None, wanted)
 
     def pick(self, rows: Array) -> Entries:
         """The real entries of some rows.
@@ -72,7 +54,7 @@ class ChunkTable:
         Raises:
             UndecodableError: Only HDF5 itself can read them, or say what is wrong.
         """
-        scratch = np.empty(self.rows * (self.width or 1) * self.record.itemsize, dtype=np.uint8)
+        scratch = np.empty(self.rows * (self.width or 1) * self.wanted.record.itemsize, dtype=np.uint8)
         chunks = rows // self.rows
         cuts = [0, *(np.flatnonzero(np.diff(chunks)) + 1).tolist(), len(rows)]
         pieces = []
@@ -84,7 +66,7 @@ class ChunkTable:
             records, jet, slot = pieces[0]
         else:
             records, jet, slot = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        return Entries(records.view(self.picked).reshape(-1), jet, slot)
+        return Entries(records.view(self.wanted.picked).reshape(-1), jet, slot)
 
     def _chunk(self, row: int, scratch: Array) -> tuple[Array, bool]:
         try:
@@ -95,48 +77,62 @@ class ChunkTable:
 
     def _pick(self, data: Array, shuffled: bool, rows: Array, first: int) -> tuple[Array, Array, Array]:
         """Bytes [T, bytes of the picked record] of the wanted entries, their jets from `first` on, and their slots."""
-        size = self.record.itemsize
+        size = self.wanted.record.itemsize
         planes = data.reshape(size, -1) if shuffled else data.reshape(-1, size).T
         if self.width is None:
             places, jet, slot = rows, np.arange(first, first + len(rows)), np.zeros(len(rows), dtype=np.int64)
         else:
-            kind, offset = self.record.fields[VALID][:2]  # type: ignore[index]
+            kind, offset = self.wanted.record.fields[VALID][:2]  # type: ignore[index]
             flags = np.ascontiguousarray(planes[offset : offset + kind.itemsize].T).view(kind).reshape(-1, self.width)
             jet, slot = real_entries(flags, rows)
             places = rows[jet] * self.width + slot
             jet += first
         if not shuffled:
             whole = data.reshape(-1, size).take(places, axis=0)
-            return np.concatenate([whole[:, source] for source, _ in self.spans], axis=1), jet, slot
-        found = np.empty((self.picked.itemsize, len(places)), dtype=np.uint8)
-        for source, target in self.spans:
+            return np.concatenate([whole[:, source] for source, _ in self.wanted.spans], axis=1), jet, slot
+        found = np.empty((self.wanted.picked.itemsize, len(places)), dtype=np.uint8)
+        for source, target in self.wanted.spans:
             planes[source].take(places, axis=1, out=found[target], mode="clip")
         return np.ascontiguousarray(found.T), jet, slot
 
 
-def _joined(spans: Sequence[tuple[slice, slice]]) -> tuple[tuple[slice, slice], ...]:
-    """Neighbours that are neighbours in the record too are one span."""
-    joined = [spans[0]]
-    for source, target in spans[1:]:
-        before, goal = joined[-1]
-        if before.stop == source.start:
-            joined[-1] = slice(before.start, source.stop), slice(goal.start, target.stop)
-        else:
-            joined.append((source, target))
-    return tuple(joined)
+@dataclass(frozen=True)
+class Wanted:
+    """Some fields of a record.
+
+    Args:
+        record: Type of a whole record.
+        picked: Type of the records that are picked: the wanted fields back to back.
+        spans: Where the bytes of the wanted fields lie in a record, and where they go.
+    """
+
+    record: np.dtype[Any]
+    picked: np.dtype[Any]
+    spans: tuple[tuple[slice, slice], ...]
 
 
-def _plain(item: Any, fields: Sequence[str]) -> bool:
-    """Whether the bytes of the fields in the file are those of their numpy types in memory."""
-    stored = item.id.get_type()
-    if stored.get_size() != item.dtype.itemsize:
-        return False
-    names = [stored.get_member_name(i).decode() for i in range(stored.get_nmembers())]
+@lru_cache(maxsize=64)
+def _wanted(encoded: bytes, fields: tuple[str, ...]) -> Wanted | None:
+    """The fields of HDF5's encoded type, or None if their bytes are not those of their types in memory."""
+    stored = h5py.h5t.decode(encoded)
+    record = stored.dtype
+    if record.names is None or stored.get_size() != record.itemsize:
+        return None
+    members = [stored.get_member_name(i).decode() for i in range(stored.get_nmembers())]
+    spans: list[tuple[slice, slice]] = []
+    end = 0
     for field in fields:
-        kind, offset = item.dtype.fields[field][:2]
-        member = stored.get_member_type(names.index(field))
+        kind, offset = record.fields[field][:2]
+        index = members.index(field)
+        member = stored.get_member_type(index)
         base = member.get_super() if isinstance(member, h5py.h5t.TypeEnumID) else member
         expected = h5py.h5t.py_create(np.dtype(np.int8) if kind == np.bool_ else kind)
-        if stored.get_member_offset(names.index(field)) != offset or not expected.equal(base):
-            return False
-    return True
+        if stored.get_member_offset(index) != offset or not expected.equal(base):
+            return None
+        if spans and spans[-1][0].stop == offset:
+            source, target = spans.pop()
+            spans.append((slice(source.start, offset + kind.itemsize), slice(target.start, end + kind.itemsize)))
+        else:
+            spans.append((slice(offset, offset + kind.itemsize), slice(end, end + kind.itemsize)))
+        end += kind.itemsize
+    return Wanted(record, np.dtype([(field, record[field]) for field in fields]), tuple(spans))

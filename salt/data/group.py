@@ -71,12 +71,13 @@ class Group:
         )
 
 
-def read_group(source: Source, steps: Sequence[Array]) -> Group:
+def read_group(source: Source, steps: Sequence[Array], threads: int = 1) -> Group:
     """Reads batches at once, each part of a file once.
 
     Args:
         source: The jets.
         steps: The positions of each batch; a batch may be empty.
+        threads: How many may read at the same time.
 
     Raises:
         DataError: A value is not finite or a label unknown.
@@ -87,8 +88,8 @@ def read_group(source: Source, steps: Sequence[Array]) -> Group:
         order = np.argsort(positions, kind="stable")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
-        return to_group(take(source.pack(positions[order]), back), sizes)
-    return to_group(source.pack(positions), sizes)
+        return to_group(take(source.pack(positions[order], threads), back), sizes)
+    return to_group(source.pack(positions, threads), sizes)
 
 
 def to_group(packed: Packed, sizes: Sequence[int]) -> Group:

@@ -120,10 +120,10 @@ class Single(Sequential):
     def group(self, epoch: int, index: int) -> list[Array]:
         """Random jets."""
         order = _permutation(self.size, self.seed, epoch)
-        return [np.sort(order[index * self.step : (index + 1) * self.step])]
+        return [np.sort(order[index * self.step : (index + 1) * self.step]).astype(np.int64)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blocks(Sequential):
     """Blocks of consecutive jets in random order, those of a group mixed jet by jet.
 
@@ -135,12 +135,12 @@ class Blocks(Sequential):
     """
 
     seed: int
-    edges: tuple[int, ...]
+    edges: Array
 
     @classmethod
     def of(cls, edges: Sequence[int] | Array, step: int, seed: int) -> "Blocks":
         """Builds it from the edges of blocks."""
-        return cls(int(edges[-1]), step, seed, tuple(int(e) for e in edges))
+        return cls(int(edges[-1]), step, seed, np.asarray(edges, dtype=np.int64))
 
     @property
     def group_steps(self) -> int:
@@ -150,7 +150,7 @@ class Blocks(Sequential):
 
     def group(self, epoch: int, index: int) -> list[Array]:
         """Mixed jets of some random blocks."""
-        starts, ends = _shuffled_blocks(self.edges, self.seed, epoch)
+        starts, ends = _shuffled_blocks(self, epoch)
         first = index * self.group_steps * self.step
         last = min(first + self.group_steps * self.step, self.size)
         low, high = int(np.searchsorted(ends, first, side="right")), int(np.searchsorted(ends, last))
@@ -172,14 +172,14 @@ def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch, stream])))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _permutation(size: int, seed: int, epoch: int) -> Array:
-    return _generator(seed, epoch, 0).permutation(size)
+    small = size <= np.iinfo(np.int32).max
+    return _generator(seed, epoch, 0).permutation(np.arange(size, dtype=np.int32 if small else np.int64))
 
 
 @lru_cache(maxsize=2)
-def _shuffled_blocks(edges: tuple[int, ...], seed: int, epoch: int) -> tuple[Array, Array]:
+def _shuffled_blocks(blocks: Blocks, epoch: int) -> tuple[Array, Array]:
     """Blocks in random order: where each starts, and how many jets there are up to its end."""
-    bounds = np.asarray(edges)
-    order = _permutation(len(bounds) - 1, seed, epoch)
-    return bounds[:-1][order], np.cumsum(np.diff(bounds)[order])
+    order = _permutation(len(blocks.edges) - 1, blocks.seed, epoch)
+    return blocks.edges[:-1][order], np.cumsum(np.diff(blocks.edges)[order])

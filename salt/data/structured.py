@@ -10,7 +10,7 @@ import h5py
 from salt.data.chunks import ChunkTable
 from salt.data.entries import Entries, pick_padded
 from salt.data.filters import UndecodableError
-from salt.data.hdf5 import FileHandle, plain_errors, text_list
+from salt.data.hdf5 import FileHandle, plain_errors, record_type, text_list
 from salt.data.reader import Array, Layout, Scales
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,9 @@ def is_structured(file: Any) -> bool:
 
 
 def _is_table(item: object) -> bool:
-    return isinstance(item, h5py.Dataset) and item.dtype.names is not None and item.ndim in (1, 2)
+    if not isinstance(item, h5py.Dataset) or not isinstance(item.id.get_type(), h5py.h5t.TypeCompoundID):
+        return False
+    return record_type(item).names is not None and item.ndim in (1, 2)
 
 
 class StructuredReader:
@@ -80,8 +82,9 @@ class StructuredReader:
 
 
 def _layout(item: Any) -> Layout:
+    dtype = record_type(item)
     return Layout(
-        fields={name: item.dtype[name] for name in item.dtype.names},
+        fields={name: dtype[name] for name in dtype.names or ()},
         num_rows=item.shape[0],
         width=item.shape[1] if item.ndim == 2 else None,
         chunk=item.chunks[0] if item.chunks else DEFAULT_CHUNK,

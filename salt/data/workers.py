@@ -17,6 +17,11 @@ def advised_workers(cores: int, local_ranks: int) -> int:
     return max(0, min(cores // local_ranks - 1, MOST_ADVISED))
 
 
+def reading_threads(cores: int, local_ranks: int, num_workers: int) -> int:
+    """Threads for each process that reads: its share of the cores, at least 1 and no more than 4."""
+    return max(1, min(cores // (local_ranks * max(1, num_workers)), MOST_ADVISED))
+
+
 def worker_doubts(num_workers: int, cores: int, local_ranks: int) -> list[str]:
     """At most one sentence, with the number to try, where the number of workers looks wrong."""
     advised = advised_workers(cores, local_ranks)
