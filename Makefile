@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint docs bench clean
+.PHONY: help install demo test test-slow lint docs bench bench-learning bench-physics clean
 
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## Install Salt and all that it is developed with into .venv
 
@@ -40,8 +40,14 @@ lint: install ## Check style, types and the floors of imports
 docs: install ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: install ## Measure the tagger against a cut on impact parameters (about half an hour on 2 cores)
-	$(BIN)/python benchmarks/rejection.py
+bench: install ## Measure speed and memory against salt-ml and the machine, on jets of its own or FILE=train.h5 (40 minutes)
+	$(BIN)/python benchmarks/compare.py $(if $(FILE),--file $(FILE)) $(ARGS)
+
+bench-learning: install ## Train Salt and salt-ml with several seeds on FILE=train.h5 and compare what they learn (1 to 2 hours)
+	$(BIN)/python benchmarks/learning.py --train $(or $(FILE),.bench/jets/train.h5) $(ARGS)
+
+bench-physics: install ## Measure the tagger against a cut on impact parameters (about half an hour on 2 cores)
+	$(BIN)/python benchmarks/rejection.py $(ARGS)
 
 clean: ## Remove what make has made, but no training
-	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench/venv demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
