@@ -18,7 +18,7 @@ from salt.data.paths import describe_file, resolve
 from salt.data.source import Source
 from salt.data.staging import Staging
 from salt.data.store import Store
-from salt.data.workers import advised_workers, usable_cores, worker_doubts
+from salt.data.workers import advised_workers, reading_threads, usable_cores, worker_doubts
 from salt.errors import ConfigError, DataError, SaltError, unknown
 from salt.inputs import Input, Target, check_inputs
 from salt.statistics import Statistics
@@ -338,7 +338,11 @@ class JetDataModule(LightningDataModule):
             workers = advised_workers(usable_cores(), self._local_ranks)
         self._sources[part].close()
         jets = self._stores.get(part, self._sources[part])
-        return StepLoader(jets, order, self._epoch, self._rank, self._world_size, workers)
+        threads = reading_threads(usable_cores(), self._local_ranks, workers)
+        repeated = part == "train"
+        return StepLoader(
+            jets, order, self._epoch, self._rank, self._world_size, workers, threads=threads, repeated=repeated
+        )
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer else 0

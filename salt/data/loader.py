@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -29,8 +30,10 @@ class StepLoader:
         epoch: Tells the epoch when an iteration begins.
         rank: Number of this process among those that train together.
         world_size: How many they are.
-        num_workers: Processes that read; 0 reads in this one.
+        num_workers: Processes that read; 0 reads in a thread of this one.
         context: How workers are started, ``fork`` or ``spawn``; None for the default of the system.
+        threads: How many of each such process decompress at the same time.
+        repeated: Whether the next epoch is expected to follow, so that its first batches are read in time.
 
     Attributes:
         waited: Seconds that the consumer has waited for batches, over all iterations.
@@ -46,6 +49,8 @@ class StepLoader:
         world_size: int = 1,
         num_workers: int = 0,
         context: str | None = None,
+        threads: int = 1,
+        repeated: bool = False,
     ) -> None:
         self.source = source
         self.order = order
@@ -54,45 +59,60 @@ class StepLoader:
         self._epoch = epoch
         self._rank = rank
         self._world_size = world_size
-        with _own_advice_on_workers():
-            self._loader: DataLoader[Group | SaltError] = DataLoader(
-                _Groups(source),
-                sampler=_Items(self._items),
-                batch_size=None,
-                collate_fn=_same,
-                num_workers=num_workers,
-                persistent_workers=num_workers > 0,
-                pin_memory=torch.cuda.is_available(),
-                multiprocessing_context=context if num_workers else None,
-                generator=torch.Generator(),
-            )
+        self._repeated = repeated
+        self._read = _Groups(source, threads)
+        self._items = _Items()
+        self._ahead: tuple[int, Iterator[Group | SaltError]] | None = None
+        self._workers: DataLoader[Group | SaltError] | None = None
+        if num_workers:
+            with _own_advice_on_workers():
+                self._workers = DataLoader(
+                    self._read,
+                    sampler=self._items,
+                    batch_size=None,
+                    collate_fn=_same,
+                    num_workers=num_workers,
+                    persistent_workers=True,
+                    pin_memory=torch.cuda.is_available(),
+                    multiprocessing_context=context,
+                    generator=torch.Generator(),
+                )
 
     def __len__(self) -> int:
         """The number of steps of an epoch."""
         return self.order.num_steps
 
     def __iter__(self) -> Iterator[JetBatch]:
-        skip = self.first_step % self.order.group_steps
         begun = time.perf_counter()
-        with _own_advice_on_workers():
-            groups = iter(self._loader)
+        epoch = self._epoch()
+        first, skip = divmod(self.first_step, self.order.group_steps)
         self.first_step = 0
-        while True:
-            group = next(groups, None)
-            self.waited += time.perf_counter() - begun
-            if group is None:
-                return
+        ahead, self._ahead = self._ahead, None
+        groups = ahead[1] if ahead is not None and (ahead[0], 0) == (epoch, first) else self._start(epoch, first)
+        for index in range(first, self.order.num_groups):
+            group = next(groups)
             if isinstance(group, SaltError):
                 raise group
+            if self._repeated and index == self.order.num_groups - 1:
+                self._ahead = epoch + 1, self._start(epoch + 1, 0)
+            self.waited += time.perf_counter() - begun
             for i, batch in enumerate(group.batches()):
                 if i >= skip:
                     yield batch
             skip = 0
             begun = time.perf_counter()
 
-    def _items(self) -> Iterator[list[Array]]:
-        epoch = self._epoch()
-        for index in range(self.first_step // self.order.group_steps, self.order.num_groups):
+    def _start(self, epoch: int, first: int) -> Iterator["Group | SaltError"]:
+        """Begins to read the groups of an epoch, from one of them on."""
+        steps = self._steps(epoch, first)
+        if self._workers is None:
+            return _InThread(self._read, steps)
+        self._items.next = steps
+        with _own_advice_on_workers():
+            return iter(self._workers)
+
+    def _steps(self, epoch: int, first: int) -> Iterator[list[Array]]:
+        for index in range(first, self.order.num_groups):
             yield [share(step, self._rank, self._world_size) for step in self.order.group(epoch, index)]
 
 
@@ -105,24 +125,51 @@ def _own_advice_on_workers() -> Iterator[None]:
 
 
 class _Items:
-    """Calls a function for each new iteration."""
+    """Gives what it holds to the next iteration over it."""
 
-    def __init__(self, items: Callable[[], Iterator[list[Array]]]) -> None:
-        self._call = items
+    def __init__(self) -> None:
+        self.next: Iterator[list[Array]] = iter(())
 
     def __iter__(self) -> Iterator[list[Array]]:
-        return self._call()
+        return self.next
+
+
+class _InThread:
+    """Reads one group ahead of the consumer."""
+
+    def __init__(self, read: "_Groups", steps: Iterator[list[Array]]) -> None:
+        self._read = read
+        self._steps = steps
+        self._pool = ThreadPoolExecutor(1, "groups")
+        self._next = self._pool.submit(self._read_next)
+
+    def __iter__(self) -> Iterator[Group | SaltError]:
+        return self
+
+    def __next__(self) -> Group | SaltError:
+        group = self._next.result()
+        if group is None:
+            raise StopIteration
+        self._next = self._pool.submit(self._read_next)
+        return group.pin_memory() if isinstance(group, Group) and torch.cuda.is_available() else group
+
+    def _read_next(self) -> Group | SaltError | None:
+        steps = next(self._steps, None)
+        return None if steps is None else self._read[steps]
 
 
 class _Groups(Dataset["Group | SaltError"]):
     """Reads what it is asked for. An error is an answer, so that no traceback of a worker hides its message."""
 
-    def __init__(self, source: Source | Store) -> None:
+    def __init__(self, source: Source | Store, threads: int) -> None:
         self._source = source
+        self._threads = threads
 
     def __getitem__(self, steps: list[Array]) -> Group | SaltError:
         try:
-            return self._source.group(steps) if isinstance(self._source, Store) else read_group(self._source, steps)
+            if isinstance(self._source, Store):
+                return self._source.group(steps)
+            return read_group(self._source, steps, self._threads)
         except SaltError as error:
             return error
 

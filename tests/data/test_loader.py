@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,41 @@ def test_an_iteration_can_begin_at_any_step_and_be_left(source):
     for _ in loader:
         break
     assert same(list(loader), whole)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_reading_the_next_epoch_ahead_changes_nothing(source, num_workers):
+    epoch = [0]
+    plain = StepLoader(source, make_orders()["blocks"], lambda: epoch[0])
+    ahead = StepLoader(source, make_orders()["blocks"], lambda: epoch[0], num_workers=num_workers, repeated=True)
+    for epoch[0] in (0, 1, 5, 5, 6):
+        assert same(list(plain), list(ahead))
+    for _ in ahead:
+        break
+    epoch[0] = 7
+    whole = list(plain)
+    assert same(whole, list(ahead))
+    epoch[0] = 8
+    plain.first_step = ahead.first_step = 5
+    assert same(list(plain), list(ahead))
+
+
+def test_the_next_epoch_is_begun_before_it_is_asked_for(source):
+    begun = threading.Event()
+
+    def epoch_order():
+        order = make_orders()["blocks"]
+
+        class Watched(Blocks):
+            def group(self, epoch, index):
+                if epoch == 1:
+                    begun.set()
+                return super().group(epoch, index)
+
+        return Watched(order.size, order.step, order.seed, order.edges)
+
+    list(StepLoader(source, epoch_order(), lambda: 0, repeated=True))
+    assert begun.wait(30)
 
 
 def test_the_global_generators_are_left_alone(source):
