@@ -1,8 +1,7 @@
 """The real entries of some jets, without the padding between them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,17 +23,11 @@ class Entries:
     slot: Array
 
 
-@runtime_checkable
-class Picker(Protocol):
-    """A reader that can do better than to read all padded records of a range of rows."""
-
-    def pick(self, dataset: str, rows: Array, fields: Sequence[str]) -> Entries:
-        """The real entries of some ascending rows, with at least these fields."""
-        ...
-
-
 def pick(reader: Reader, dataset: str, rows: Array, fields: Sequence[str]) -> Entries:
     """The real entries of some rows.
+
+    A reader that can do better than to read all padded records of a range of rows has a method
+    ``pick(dataset, rows, fields)`` that returns them.
 
     Args:
         reader: The file.
@@ -45,9 +38,8 @@ def pick(reader: Reader, dataset: str, rows: Array, fields: Sequence[str]) -> En
     Raises:
         DataError: The file cannot be read.
     """
-    if isinstance(reader, Picker):
-        return reader.pick(dataset, rows, fields)
-    return pick_padded(reader, dataset, rows, fields)
+    own: Callable[[str, Array, Sequence[str]], Entries] | None = getattr(reader, "pick", None)
+    return pick_padded(reader, dataset, rows, fields) if own is None else own(dataset, rows, fields)
 
 
 def pick_padded(reader: Reader, dataset: str, rows: Array, fields: Sequence[str]) -> Entries:

@@ -2,6 +2,8 @@
 
 import os
 import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,12 +17,15 @@ import numpy as np
 from salt.errors import DataError
 
 CACHE_BYTES = 16 * 2**20
+MOST_OPEN = 200
+"""Files that one process keeps open, each of which takes a descriptor and half a megabyte."""
 
 
 class FileHandle:
     """One HDF5 file, opened on first use in each process and never carried from one process to another.
 
     Files are opened without locking, since locks do not work on many network file systems and nothing is written.
+    Where very many are read, those that were not used for longest are closed, and open again by themselves.
 
     Args:
         path: The file.
@@ -34,34 +39,67 @@ class FileHandle:
         self.kept: dict[Any, Any] = {}
         self._file: Any = None
         self._process = 0
-        self._lock = threading.Lock()
+        self._users = 0
 
     def __call__(self) -> Any:
-        """The open ``h5py.File``.
+        """The open ``h5py.File``, to be used at once; `opened` is for what takes longer.
 
         Raises:
             DataError: The file cannot be opened.
         """
-        with self._lock:
+        with _guard:
             if self._file is None or self._process != os.getpid():
                 self.kept = {}
                 with plain_errors(self.path, "is not a complete HDF5 file"):
                     self._file = h5py.File(self.path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
                 self._process = os.getpid()
+            _used[id(self)] = weakref.ref(self)
+            _used.move_to_end(id(self))
+            for key in list(_used)[: max(0, len(_used) - MOST_OPEN)]:
+                handle = _used[key]()
+                if handle is None:
+                    del _used[key]
+                elif not handle._users and handle is not self:
+                    handle._close()
             return self._file
+
+    @contextmanager
+    def opened(self) -> Iterator[Any]:
+        """The open file, which stays open meanwhile.
+
+        Raises:
+            DataError: The file cannot be opened.
+        """
+        with _guard:
+            self._users += 1
+        try:
+            yield self()
+        finally:
+            with _guard:
+                self._users -= 1
 
     def close(self) -> None:
         """Closes the file in this process; the next call opens it again."""
+        with _guard:
+            self._close()
+
+    def _close(self) -> None:
         if self._file is not None and self._process == os.getpid():
             self._file.close()
         self._file = None
         self.kept = {}
+        _used.pop(id(self), None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         FileHandle.__init__(self, **state)
+
+
+_guard = threading.RLock()
+_used: OrderedDict[int, weakref.ref[FileHandle]] = OrderedDict()
+"""The open files of this process by `id`, the one that was used last at the end."""
 
 
 @contextmanager

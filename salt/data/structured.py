@@ -54,23 +54,24 @@ class StructuredReader:
 
     def read(self, dataset: str, start: int, stop: int, fields: Sequence[str]) -> Array:
         """Whole records, which is faster than taking some of the fields out of them."""
-        with plain_errors(self.path, f"cannot be read at rows {start} to {stop} of '{dataset}'"):
-            records: Array = self._handle()[dataset][start:stop]
+        problem = f"cannot be read at rows {start} to {stop} of '{dataset}'"
+        with self._handle.opened() as file, plain_errors(self.path, problem):
+            records: Array = file[dataset][start:stop]
         return records
 
     def pick(self, dataset: str, rows: Array, fields: Sequence[str]) -> Entries:
         """The real entries of rows, from the bytes of the file where these are of a known kind."""
-        file = self._handle()
-        key = dataset, tuple(fields)
-        if key not in self._handle.kept:
-            self._handle.kept[key] = ChunkTable.of(file[dataset], fields)
-        table: ChunkTable | None = self._handle.kept[key]
-        if table is not None:
-            try:
-                return table.pick(rows)
-            except UndecodableError:
-                log.debug("%s: HDF5 reads rows %d to %d of '%s'", self.path, rows[0], rows[-1], dataset)
-        return pick_padded(self, dataset, rows, fields)
+        with self._handle.opened() as file:
+            kept, key = self._handle.kept, (dataset, tuple(fields))
+            if key not in kept:
+                kept[key] = ChunkTable.of(file[dataset], fields)
+            table: ChunkTable | None = kept[key]
+            if table is not None:
+                try:
+                    return table.pick(rows)
+                except UndecodableError:
+                    log.debug("%s: HDF5 reads rows %d to %d of '%s'", self.path, rows[0], rows[-1], dataset)
+            return pick_padded(self, dataset, rows, fields)
 
     def class_names(self, dataset: str, field: str) -> tuple[str, ...] | None:
         """The attribute of the dataset that is called like the label."""

@@ -54,12 +54,13 @@ class UmamiReader:
     def read(self, dataset: str, start: int, stop: int, fields: Sequence[str]) -> Array:
         """Records that are put together from the arrays of the group."""
         layout = self.layouts()[dataset]
-        group = self._handle()[dataset]
         shape = (stop - start,) if layout.width is None else (stop - start, layout.width)
         records = np.empty(shape, dtype=[(field, layout.fields[field]) for field in dict.fromkeys(fields)])
-        columns = {name: i for i, name in enumerate(self._variables(group["inputs"]))}
         scales = self._scales.get(dataset, {})
-        with plain_errors(self.path, f"cannot be read at rows {start} to {stop} of '{dataset}'"):
+        problem = f"cannot be read at rows {start} to {stop} of '{dataset}'"
+        with self._handle.opened() as file, plain_errors(self.path, problem):
+            group = file[dataset]
+            columns = {name: i for i, name in enumerate(self._variables(group["inputs"]))}
             inputs = group["inputs"][start:stop] if set(records.dtype.names or ()) & set(columns) else None
             for field in records.dtype.names or ():
                 if field in columns and inputs is not None:

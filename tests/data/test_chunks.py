@@ -6,7 +6,7 @@ from files import INPUTS, TARGETS, make_jets, write_structured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salt.data import filters
+from salt.data import filters, hdf5
 from salt.data.chunks import ChunkTable
 from salt.data.entries import of_records, pick_padded
 from salt.data.filters import UndecodableError
@@ -166,3 +166,19 @@ def test_any_number_of_threads_reads_the_same(tmp_path):
         check_same(
             reader.pick("tracks", np.arange(7), fields), pick_padded(reader, "tracks", np.arange(7), fields), fields
         )
+
+
+def test_more_files_than_may_be_open_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5, "MOST_OPEN", 3)
+    tables = make_jets(400, width=5)
+    paths = [
+        write_structured(tmp_path / f"{i:02d}.h5", {k: t[i * 20 : i * 20 + 20] for k, t in tables.items()})
+        for i in range(20)
+    ]
+    source = Source("data.train_file", [open_reader(p, {}) for p in paths], INPUTS, TARGETS)
+    for positions in (np.arange(400), np.arange(0, 400, 7)):
+        packed = source.pack(positions, threads=4)
+        real = tables["tracks"]["valid"][positions]
+        assert np.array_equal(packed.parts["tracks"].values[:, 0], tables["tracks"]["d0"][positions][real])
+        source.pack(np.array([0]))
+        assert sum(reader._handle._file is not None for reader in source.readers) <= 3
