@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import h5py
 from environments import PEER, ours, peer
 from processes import run
 from rivals import JET_VARIABLES, TRACK_VARIABLES
 from summary import Spread, markdown, ratios
-from trainings import HERE, Settings
+from trainings import HERE, Settings, peaks
 
 LABELS = {"jets": ["flavour_label"], "tracks": ["ftagTruthOriginLabel", "ftagTruthVertexIndex"]}
 
@@ -37,6 +38,8 @@ def loader(settings: Settings) -> str:
                 run([*command, *sizes], log, {"OMP_NUM_THREADS": "1"})
                 found[name].append(json.loads(log.read_text().splitlines()[-1]))
                 print(f"  round {number + 1}: {name:28} {found[name][-1]['wall']:12,.0f} jets/s", flush=True)
+        with h5py.File(settings.train) as file:
+            size = sum(path.stat().st_size for path in stage.iterdir()) / len(file["jets"])
     finally:
         shutil.rmtree(stage)
     rows = [
@@ -49,7 +52,13 @@ def loader(settings: Settings) -> str:
         )
         for name, passes in found.items()
     ]
-    return markdown(("loader", "jets/s", f"times {PEER}", "jets per CPU second", f"times {PEER}"), rows)
+    table = markdown(("loader", "jets/s", f"times {PEER}", "jets per CPU second", f"times {PEER}"), rows)
+    fastest = max(p["wall"] for passes in found.values() for p in passes)
+    copy = peaks(settings.out / "loader")["copy"]
+    return (
+        f"{table}\n\nThe packed stage has {size:.0f} bytes a jet, so the fastest pass reads "
+        f"{fastest * size / 1e9:.2f} GB/s; a copy of memory moves {copy / 1e9:.1f} GB/s, read and written."
+    )
 
 
 def _fast(other: Path) -> Path:

@@ -37,7 +37,7 @@ def main() -> None:
             build_store(source, arguments.packed)
         jets = Store(arguments.packed, tuple(INPUTS), TARGETS)
     passed = 0
-    loader = StepLoader(jets, order, lambda: passed)
+    loader = StepLoader(jets, order, lambda: passed, threads=arguments.threads)
     rates = []
     for passed in range(arguments.passes + 1):  # noqa: B007 (the loader asks for it)
         wall, cpu = time.perf_counter(), time.process_time()
