@@ -75,7 +75,10 @@ class Source:
 
     def row_of(self, positions: Array) -> Array:
         """The rows of positions."""
-        return positions if self.rows is None else self.rows[positions]
+        if self.rows is None:
+            return positions
+        rows: Array = self.rows[positions].astype(np.int64)
+        return rows
 
     def block_edges(self) -> Array:
         """Positions that cut the jets into blocks: whole compressed chunks, about 500 rows, none across files."""
@@ -84,7 +87,7 @@ class Source:
             cuts.append(start + np.arange(0, size, self._whole_chunks(reader, BLOCK_ROWS)))
         edges = np.append(np.concatenate(cuts), self._starts[-1])
         if self.rows is not None:
-            edges = np.searchsorted(self.rows, edges)
+            edges = np.searchsorted(self.rows, edges.astype(self.rows.dtype))
         return np.unique(edges.clip(max=self.num_jets))
 
     def pack(self, positions: Array, threads: int = 1) -> Packed:
@@ -193,10 +196,11 @@ class Source:
         return f"{self.readers[0].path}{rest}"
 
     def _select(self, num_jets: int) -> Array | None:
-        """The rows of the jets that pass the selection; None without one."""
+        """The rows of the jets that pass the selection, in 4 bytes each where that suffices; None without one."""
         if not self._plans[0][JETS].conditions:
             return None
-        found = [np.empty(0, dtype=np.int64)]
+        dtype = np.int32 if self._starts[-1] <= np.iinfo(np.int32).max else np.int64
+        found: list[Array] = [np.empty(0, dtype)]
         count = 0
         for file, plans in enumerate(self._plans):
             plan = plans[JETS]
@@ -204,7 +208,8 @@ class Source:
                 stop = min(start + READ_ROWS, self.sizes[file])
                 fields = [c.variable for c in plan.conditions]
                 records = pick(self.readers[file], plan.dataset, np.arange(start, stop), fields).records
-                found.append(self._starts[file] + start + np.flatnonzero(passes(plan.conditions, records)))
+                passing = np.flatnonzero(passes(plan.conditions, records)) + self._starts[file] + start
+                found.append(passing.astype(dtype))
                 count += len(found[-1])
                 if 0 <= num_jets <= count:
                     return np.concatenate(found)
