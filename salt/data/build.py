@@ -56,7 +56,6 @@ def build_store(source: Source, folder: Path, processes: int | None = None) -> N
     check_space(folder.parent, _estimated_bytes(source, columns), f"the jets of {source.key}")
     ranges = list(pairwise(_range_edges(source)))
     workers = min(processes or usable_cores(), len(ranges))
-    log.info("packing %d jets of %s by %d processes", source.num_jets, source.key, workers)
     if source.rows is not None:
         (folder / ROWS).write_bytes(source.rows.astype(np.int64).tobytes())
     lengths, bounds = _pack_ranges(source, folder, columns, ranges, workers)
@@ -69,7 +68,8 @@ def build_store(source: Source, folder: Path, processes: int | None = None) -> N
     write_header(folder, arrays + ([(Column(ROWS, "i8"), source.num_jets)] if source.rows is not None else []))
     size = sum(path.stat().st_size for path in folder.iterdir())
     log.info(
-        "packed %s in %.1f s: %.3g GB, %.0f bytes a jet",
+        "packed %d jets of %s in %.1f s: %.3g GB, %.0f bytes a jet",
+        source.num_jets,
         source.key,
         time.perf_counter() - begun,
         size / 1e9,
@@ -150,7 +150,7 @@ def _pack_ranges(
     with ProcessPoolExecutor(workers, context, _begin, begin) as crew:
         futures = [crew.submit(_pack, *span) for span in ranges]
         try:
-            with progress(f"packing {source.key}", source.num_jets) as advance:
+            with progress(f"packing {source.num_jets} jets of {source.key}", source.num_jets) as advance:
                 # In order, so that of several bad values the first one is complained of.
                 for (first, stop), future in zip(ranges, futures, strict=True):
                     for name, (low, high) in future.result().items():
