@@ -18,6 +18,7 @@ import numpy as np
 
 from salt.data.progress import progress
 from salt.data.reader import Array
+from salt.data.signals import undisturbed
 from salt.data.source import Source
 from salt.data.space import check_space
 from salt.data.store import ROWS, Column, column_name, smallest_integer, write_header
@@ -148,8 +149,9 @@ def _pack_ranges(
     source.close()  # A forked process must not share open files.
     begin = (source, folder, columns, lengths, os.getpid())
     with ProcessPoolExecutor(workers, context, _begin, begin) as crew:
-        futures = [crew.submit(_pack, *span) for span in ranges]
         try:
+            with undisturbed():
+                futures = [crew.submit(_pack, *span) for span in ranges]
             with progress(f"packing {source.num_jets} jets of {source.key}", source.num_jets) as advance:
                 # In order, so that of several bad values the first one is complained of.
                 for (first, stop), future in zip(ranges, futures, strict=True):
@@ -157,13 +159,12 @@ def _pack_ranges(
                         known = bounds.get(name, (low, high))
                         bounds[name] = min(low, known[0]), max(high, known[1])
                     advance(stop - first)
-        except BaseException as error:
-            for future in futures:
-                future.cancel()
-            if isinstance(error, BrokenProcessPool):
-                raise DataError(
-                    f"data.stage: a process that packs jets into {folder.parent} was killed; is the memory full?"
-                ) from error
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"data.stage: a process that packs jets into {folder.parent} was killed; is the memory full?"
+            ) from error
+        except BaseException:
+            crew.shutdown(cancel_futures=True)
             raise
     return list(lengths), bounds
 

@@ -5,9 +5,7 @@ import hashlib
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +15,12 @@ from salt.data.build import build_store
 from salt.data.copying import copy_files, copy_name
 from salt.data.lease import Lease, discard_leftovers
 from salt.data.paths import describe_file
+from salt.data.signals import unwinding
 from salt.data.source import Source
 from salt.data.store import Store
 from salt.errors import DataError
 
 log = logging.getLogger(__name__)
-
-TERMINATED = 128 + signal.SIGTERM
-"""The exit code of a command that SIGTERM ended."""
 
 
 class Staging:
@@ -100,7 +96,7 @@ class Staging:
     @contextmanager
     def _plainly(self) -> Iterator[None]:
         """Turns errors of the system into plain words, and lets SIGTERM unwind the block as Ctrl-C does."""
-        with _unwinding_on_sigterm():
+        with unwinding():
             try:
                 yield
             except OSError as error:
@@ -127,18 +123,3 @@ def _code_hash(source: Source) -> str:
     for path in sorted(path for path in files if path):
         code.update(Path(path).read_bytes())
     return code.hexdigest()
-
-
-@contextmanager
-def _unwinding_on_sigterm() -> Iterator[None]:
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

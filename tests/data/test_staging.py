@@ -287,7 +287,9 @@ def family(process):
 )
 def test_an_end_in_the_middle(tmp_path, path, number, packing):
     folder = tmp_path / "fast"
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(path), str(folder)], start_new_session=True)
+    with (tmp_path / "errors").open("w") as errors:
+        command = [sys.executable, "-c", SLOW, str(path), str(folder)]
+        process = subprocess.Popen(command, start_new_session=True, stderr=errors)
     try:
         if packing:
             until(lambda: list(folder.glob("salt_*.part/0_values")))
@@ -303,6 +305,7 @@ def test_an_end_in_the_middle(tmp_path, path, number, packing):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    assert (tmp_path / "errors").read_text().count("Traceback") == (number == signal.SIGINT)
     if number == signal.SIGKILL:
         assert len(list(folder.iterdir())) == 2
         staging = Staging(folder)
