@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import h5py
+import hdf5plugin  # noqa: F401 (registers its filters)
 import numpy as np
 from numpy.typing import NDArray
 
