@@ -132,7 +132,7 @@ def _our_model() -> dict[str, Any]:
     def task(kind: str, **arguments: Any) -> dict[str, Any]:
         return {"class_path": kind, "init_args": {**arguments, "hidden": HIDDEN}}
 
-    encoder = {"num_layers": LAYERS, "num_heads": HEADS, "feed_forward": 2 * WIDTH}
+    encoder = {"num_layers": LAYERS, "num_heads": HEADS, "feed_forward": 2 * WIDTH, "registers": 1}
     origin, vertex = "ftagTruthOriginLabel", "ftagTruthVertexIndex"
     return {
         "embed_dim": WIDTH,
