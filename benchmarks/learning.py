@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+from math import floor, log10
 from pathlib import Path
 
 from environments import PEER, WORK, ours, peer
@@ -90,8 +91,9 @@ def loss_of(checkpoint: Path) -> float:
 
 
 def words(mean: Mean) -> str:
-    """A mean with its error."""
-    return f"{mean.value:.4g} ± {mean.error:.2g}"
+    """A mean with its error, to two digits of the error."""
+    places = max(0, 1 - floor(log10(mean.error))) if 0 < mean.error < float("inf") else 3
+    return f"{mean.value:.{places}f} ± {mean.error:.{places}f}"
 
 
 if __name__ == "__main__":

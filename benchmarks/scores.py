@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import hypot, isfinite, sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -62,8 +62,9 @@ class Mean:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Mean":
-        """That of some values; the error of a single one is not known, which is NaN."""
-        return cls(mean(values), stdev(values) / sqrt(len(values)) if len(values) > 1 else float("nan"))
+        """That of some values; the error of a single one, or of infinite ones, is not known, which is NaN."""
+        known = len(values) > 1 and all(map(isfinite, values))
+        return cls(mean(values), stdev(values) / sqrt(len(values)) if known else float("nan"))
 
 
 def advantage(name: str, new: Mean, old: Mean) -> float:

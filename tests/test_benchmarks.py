@@ -69,12 +69,20 @@ def test_better_is_less_cross_entropy_and_more_rejection(module: ModuleType) -> 
     assert low.error == pytest.approx(1 / np.sqrt(3))
     assert module.advantage("jet cross-entropy", low, high) == pytest.approx(3 / np.sqrt(2 / 3))
     assert module.advantage("c-rejection at 70%", low, high) == pytest.approx(-3 / np.sqrt(2 / 3))
+    assert np.isnan(module.Mean.of([2.0, np.inf]).error)
 
 
 @of("learning")
 def test_the_checkpoint_of_least_loss_is_taken_for_both_sides(module: ModuleType) -> None:
     names = ["epoch=002-val_loss=2.02045.ckpt", "epoch003-val_loss1.91162.ckpt", "last.ckpt"]
     assert [module.loss_of(Path(name)) for name in names] == [2.02045, 1.91162, np.inf]
+
+
+@of("learning")
+def test_an_error_has_two_digits(module: ModuleType) -> None:
+    pairs = [(0.51604, 0.00341), (1324.4, 127.3), (13.04, 0.46), (5.0, float("nan"))]
+    words = ["0.5160 ± 0.0034", "1324 ± 127", "13.04 ± 0.46", "5.000 ± nan"]
+    assert [module.words(module.Mean(*pair)) for pair in pairs] == words
 
 
 @of("processes")
