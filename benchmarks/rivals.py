@@ -132,12 +132,13 @@ def _our_model() -> dict[str, Any]:
     def task(kind: str, **arguments: Any) -> dict[str, Any]:
         return {"class_path": kind, "init_args": {**arguments, "hidden": HIDDEN}}
 
-    encoder = {"num_layers": LAYERS, "num_heads": HEADS, "feed_forward": 2 * WIDTH, "registers": 1}
+    encoder = {"num_layers": LAYERS, "num_heads": HEADS, "feed_forward": 2 * WIDTH}
     origin, vertex = "ftagTruthOriginLabel", "ftagTruthVertexIndex"
     return {
         "embed_dim": WIDTH,
         "embed_hidden": [WIDTH],
         "encoder": {"class_path": "Transformer", "init_args": encoder},
+        "registers": 1,
         "pooling": {"class_path": "AttentionPooling"},
         "tasks": {
             "jets_classification": task("Classification", input="jets", label="flavour_label", classes=CLASSES),

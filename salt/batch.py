@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from salt.inputs import Target
+from salt.inputs import JETS, Target
 from salt.ragged import Ragged
 
 
@@ -41,6 +42,35 @@ class JetBatch:
             {k: v.to(device, non_blocking=non_blocking) for k, v in self.labels.items()},
             self.rows,
             self.slots,
+        )
+
+    def parts(self, most: int) -> list["JetBatch"]:
+        """Consecutive jets with at most `most` constituents of all inputs together, or one jet that has more."""
+        if sum(x.values.shape[0] for x in self.constituents.values()) <= most:
+            return [self]
+        counts = torch.stack([x.host_counts for x in self.constituents.values()]).sum(0).tolist()
+        edges, held = [0], 0
+        for jet, count in enumerate(counts):
+            if held and held + count > most:
+                edges.append(jet)
+                held = 0
+            held += count
+        return [self._jets(*span) for span in pairwise([*edges, len(self)])]
+
+    def _jets(self, start: int, stop: int) -> "JetBatch":
+        spans = {JETS: slice(start, stop)}
+        constituents = {}
+        for name, x in self.constituents.items():
+            first, last = int(x.host_offsets[start]), int(x.host_offsets[stop])
+            spans[name] = slice(first, last)
+            offsets, host = x.offsets[start : stop + 1] - first, x.host_offsets[start : stop + 1] - first
+            constituents[name] = Ragged(x.values[first:last], offsets, host)
+        return JetBatch(
+            self.jets[start:stop],
+            constituents,
+            {target: label[spans[target.input]] for target, label in self.labels.items()},
+            self.rows[start:stop],
+            {name: slots[spans[name]] for name, slots in self.slots.items()},
         )
 
     def pin_memory(self) -> "JetBatch":

@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError, DataError, unknown
+from salt.graphs import leave_out_marked
 from salt.inputs import JETS, Input, Target, check_inputs
 from salt.nn.dense import Dense
 from salt.nn.embed import Embed
 from salt.nn.encoder import EncoderFactory, PoolingFactory
 from salt.nn.normalise import Normalise
-from salt.ragged import merge
+from salt.ragged import merge, repeat_rows
 from salt.statistics import Statistics
 from salt.tasks.base import Embedding, Task, TaskFactory
 
@@ -31,6 +33,8 @@ class JetTagger(nn.Module):
         pooling: Makes the pooling.
         tasks: What makes each task, by its name.
         embed_hidden: Widths of the hidden layers that embed variables; one of twice the width if not given.
+        registers: Number of learned rows that each jet has beside its constituents: they are encoded and pooled with
+            these, and no task sees them (Darcet et al. 2023, arXiv:2309.16588).
 
     Raises:
         ConfigError: Names or sizes that cannot make a model.
@@ -44,11 +48,14 @@ class JetTagger(nn.Module):
         pooling: PoolingFactory,
         tasks: Mapping[str, TaskFactory],
         embed_hidden: Sequence[int] | None = None,
+        registers: int = 0,
     ) -> None:
         super().__init__()
         check_inputs(inputs)
         if embed_dim < 1:
             raise ConfigError(f"embed_dim is {embed_dim}; it must be at least 1")
+        if registers < 0 or (registers and len(inputs) == 1):
+            raise ConfigError(f"registers is {registers}; it is at least 0, and 0 for a model without constituents")
         if not tasks:
             raise ConfigError("there are no tasks; name at least one under model.tasks")
         hidden = [2 * embed_dim] if embed_hidden is None else list(embed_hidden)
@@ -60,6 +67,7 @@ class JetTagger(nn.Module):
                 "input",
                 {k: Embed(len(inputs[k].variables), jet_variables, embed_dim, hidden) for k in self.constituents},
             )
+            self.registers = nn.Parameter(0.01 * torch.randn(registers, embed_dim)) if registers else None
             self.encoder = None if encoder is None else encoder(embed_dim=embed_dim)
             self.pooling = pooling(embed_dim=embed_dim)
         else:
@@ -94,6 +102,15 @@ class JetTagger(nn.Module):
         for task in self.named_tasks.values():
             task.adopt(statistics)
 
+    def compile_parts(self) -> None:
+        """Compiles what embeds, encodes, pools and the tasks, in place: names of parameters stay the same."""
+        leave_out_marked()
+        parts = [*self.embed.values(), *self.tasks.values()]
+        if self.constituents:
+            parts += [self.pooling] if self.encoder is None else [self.encoder, self.pooling]
+        for part in parts:
+            part.compile(dynamic=True)
+
     def strange_inputs(self, batch: JetBatch) -> list[str]:
         """The variables whose values in a batch have another scale than in the training, as ``input.variable``."""
         values = {JETS: batch.jets, **{name: rows.values for name, rows in batch.constituents.items()}}
@@ -119,15 +136,16 @@ class JetTagger(nn.Module):
             rows = batch.constituents[name]
             normalised = rows.with_values(self.normalise[name](rows.values))
             parts.append(self.embed[name](normalised, jets_BF))
-        encoded, positions = merge(parts)
+        own = [] if self.registers is None else [repeat_rows(self.registers.to(parts[0].values.dtype), parts[0])]
+        encoded, positions = merge([*own, *parts])
         if self.encoder is not None:
             encoded = self.encoder(encoded)
         jets_BD: Tensor = self.pooling(encoded)
-        if len(parts) == 1:
+        if len(parts) == 1 and self.registers is None:
             return Embedding(jets_BD, {self.constituents[0]: encoded})
         split = [
             part.with_values(encoded.values.index_select(0, position))
-            for part, position in zip(parts, positions, strict=True)
+            for part, position in zip(parts, positions[len(own) :], strict=True)
         ]
         return Embedding(jets_BD, dict(zip(self.constituents, split, strict=True)))
 

@@ -5,11 +5,12 @@ of one jet, **F** input variables, **D** embedding width, **H** heads, **C** cla
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from salt.graphs import outside_graphs
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +25,13 @@ class Ragged:
         values: [T, ...], T the number of constituents of all jets together.
         offsets: [B + 1] int64, from 0 to T, on the device of the values.
         host_offsets: The same numbers in the memory of the host, so that no kernel and no shape waits for the device.
+        derived: What was computed from the offsets, kept for all values of the same jets.
     """
 
     values: Tensor
     offsets: Tensor
     host_offsets: Tensor
+    derived: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_counts(cls, values: Tensor, counts: Tensor) -> "Ragged":
@@ -57,18 +60,14 @@ class Ragged:
         """The largest number of constituents of a jet; 0 without jets."""
         return int(self.host_counts.max()) if self.num_jets else 0
 
-    @cached_property
+    @property
     def jet_T(self) -> Tensor:  # noqa: N802
         """[T] the jet to which each constituent belongs."""
-        jets = torch.arange(self.num_jets, device=self.offsets.device)
-        return torch.repeat_interleave(jets, self.counts, output_size=self.values.shape[0])
+        return _jet_of_each(self)
 
     def with_values(self, values: Tensor) -> "Ragged":
         """The same jets with other values, [T, ...]."""
-        new = replace(self, values=values)
-        if "jet_T" in self.__dict__:
-            new.__dict__["jet_T"] = self.__dict__["jet_T"]
-        return new
+        return replace(self, values=values)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Ragged":
         """On another device; the host's copy of the offsets stays where it is."""
@@ -81,6 +80,22 @@ class Ragged:
     def pin_memory(self) -> "Ragged":
         """In page-locked memory, from which copies to a GPU run beside its work."""
         return Ragged(self.values.pin_memory(), self.offsets.pin_memory(), self.host_offsets)
+
+
+@outside_graphs
+def _jet_of_each(ragged: Ragged) -> Tensor:
+    if "jet_T" not in ragged.derived:
+        jets = torch.arange(ragged.num_jets, device=ragged.offsets.device)
+        output_size = ragged.values.shape[0]
+        ragged.derived["jet_T"] = torch.repeat_interleave(jets, ragged.counts, output_size=output_size)
+    return ragged.derived["jet_T"]
+
+
+def repeat_rows(rows: Tensor, like: Ragged) -> Ragged:
+    """The same [R, ...] rows for each jet of another one."""
+    step = torch.arange(like.num_jets + 1)
+    values = rows.repeat(like.num_jets, *[1] * (rows.dim() - 1))
+    return Ragged(values, torch.arange(like.num_jets + 1, device=like.offsets.device) * len(rows), step * len(rows))
 
 
 def sum_rows(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
@@ -97,6 +112,7 @@ def softmax_rows(logits: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     return exponent / sum_rows(exponent, segment, num_segments).index_select(0, segment)
 
 
+@outside_graphs
 def merge(parts: Sequence[Ragged]) -> tuple[Ragged, list[Tensor]]:
     """Puts the constituents of several inputs together, jet by jet, in the order of the inputs.
 
@@ -134,6 +150,7 @@ class Pairs:
     second: Tensor
 
 
+@outside_graphs
 def pairs(ragged: Ragged) -> Pairs:
     """The pairs i < j of each jet, jet by jet, ordered by i and then j."""
     counts = ragged.host_counts

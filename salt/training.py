@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError
 from salt.inputs import Input
 from salt.model import JetTagger
 from salt.nn import EncoderFactory, PoolingFactory
+from salt.nn.buckets import to_device
 from salt.optim.schedules import OneCycle
 from salt.tasks import Loss, Task, TaskFactory
 
@@ -29,9 +31,12 @@ class Tagger(LightningModule):
         pooling: How the constituents of a jet become one vector.
         encoder: Layers in which the constituents of a jet see each other; null for none (deep sets).
         embed_hidden: Widths of hidden layers between the inputs and the embedding.
+        registers: Number of learned rows that each jet has beside its constituents, encoded and pooled with them. They
+            let a jet be described as a whole, and its constituents be counted.
         lrs_config: Learning rate and weight decay of AdamW.
         inputs: Set from `data.inputs`.
         name: Set from `name`.
+        compile: Set from `compile`.
     """
 
     def __init__(
@@ -41,9 +46,11 @@ class Tagger(LightningModule):
         pooling: PoolingFactory,
         encoder: EncoderFactory | None = None,
         embed_hidden: list[int] | None = None,
+        registers: int = 0,
         lrs_config: OneCycle = OneCycle(),  # noqa: B008 (a frozen value; its fields become options)
         inputs: dict[str, Input] | None = None,
         name: str = "salt",
+        compile: bool = False,  # noqa: A002
     ) -> None:
         super().__init__()
         self.name = name
@@ -55,7 +62,10 @@ class Tagger(LightningModule):
             pooling=pooling,
             tasks=tasks,
             embed_hidden=embed_hidden,
+            registers=registers,
         )
+        if compile:
+            self.model.compile_parts()
         self._epoch: dict[str, list[Tensor]] = defaultdict(list)
         self._trained: list[Tensor] = []
 
@@ -131,20 +141,40 @@ class Tagger(LightningModule):
 
     def training_step(self, batch: JetBatch, batch_idx: int) -> Tensor:
         """The loss whose gradient, averaged over devices, is that of the mean over the whole global batch."""
-        raw = self.model(batch)
-        losses = {name: task.loss(raw[name], batch) for name, task in self.tasks.items()}
-        totals = self._over_devices(torch.stack([_as_pair(loss) for loss in losses.values()]))
+        sums, own_counts = self._losses(batch)
+        totals = self._over_devices(torch.stack([sums.detach().double(), own_counts.double()], dim=1))
         counts = totals[:, 1].clamp(min=_TINY)
-        weights = torch.tensor([task.weight for task in self.tasks.values()], dtype=counts.dtype, device=counts.device)
-        sums = torch.stack([loss.sum for loss in losses.values()])
+        weights = self._weights(counts)
         means = totals[:, 0] / counts
         self._trained = [sum(self._trained, totals)]
         self.log("train/loss", (weights * means).sum(), batch_size=len(batch), prog_bar=True)
-        for name, mean in zip(losses, means, strict=True):
+        for name, mean in zip(self.tasks, means, strict=True):
             self.log(f"train/{name}/loss", mean, batch_size=len(batch))
         # Lightning averages gradients over devices; the counts are those of all of them.
         scale = (weights * self.trainer.world_size / counts).to(sums.dtype)
         return (scale * sums).sum()
+
+    def _losses(self, batch: JetBatch) -> tuple[Tensor, Tensor]:
+        """The [K] sums of the losses of the tasks, and their [K] counts.
+
+        A batch with too many constituents is done in parts, of which nothing but the sums is kept: each part is
+        computed once more for its gradient (Chen et al. 2016, arXiv:1604.06174).
+        """
+        parts = batch.parts(self.trainer.datamodule.most_constituents)  # type: ignore[attr-defined]
+        if len(parts) == 1:
+            return self._part_losses(batch)
+        each = [checkpoint(self._part_losses, part, use_reentrant=False) for part in parts]
+        return torch.stack([sums for sums, _ in each]).sum(0), torch.stack([counts for _, counts in each]).sum(0)
+
+    def _part_losses(self, batch: JetBatch) -> tuple[Tensor, Tensor]:
+        raw = self.model(batch)
+        losses = [task.loss(raw[name], batch) for name, task in self.tasks.items()]
+        return torch.stack([loss.sum for loss in losses]), torch.stack([loss.count for loss in losses])
+
+    def _weights(self, like: Tensor) -> Tensor:
+        """The [K] weights of the tasks; on a GPU a copy for which the host does not wait."""
+        weights = torch.tensor([task.weight for task in self.tasks.values()], dtype=like.dtype)
+        return to_device(weights, like.device)
 
     def validation_step(self, batch: JetBatch, batch_idx: int) -> None:
         """Adds the batch to the means of the epoch."""
@@ -217,7 +247,9 @@ class Tagger(LightningModule):
             {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.lrs_config.weight_decay},
             {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lrs_config.initial)
+        # On a GPU the one that is fused does not go with clipping in half precision.
+        fused = all(p.device.type == "cpu" for p in parameters)
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lrs_config.initial, fused=fused)
 
     def on_train_start(self) -> None:
         """After a resume takes the weight decay from the config, and goes on where the epoch was left."""

@@ -25,14 +25,15 @@ MODELS = {
     "graph": (TRACKS, partial(GraphAttention, 2, 4), AttentionPooling, TASKS),
     "transformer": (TRACKS, partial(Transformer, 2, 4), MeanPooling, TASKS),
     "deep sets": (TRACKS, None, SumPooling, TASKS),
-    "flows": (FLOWS, partial(Transformer, 2, 4, registers=2), AttentionPooling, TASKS),
+    "flows": (FLOWS, partial(Transformer, 2, 4), AttentionPooling, TASKS),
+    "registers": (FLOWS, partial(Transformer, 2, 4), AttentionPooling, TASKS),
     "jets": (JETS, partial(Transformer, 2, 4), AttentionPooling, ALONE),
 }
 
 
 def make(name):
     inputs, encoder, pooling, tasks = MODELS[name]
-    model = JetTagger(inputs, 16, encoder, pooling, tasks)
+    model = JetTagger(inputs, 16, encoder, pooling, tasks, registers=2 if name == "registers" else 0)
     model.adopt(contracts.random_statistics(inputs, model.targets))
     widths = {k: len(v.variables) for k, v in inputs.items()}
     return model, lambda counts: contracts.random_batch(widths, model.targets, counts)
@@ -131,8 +132,8 @@ def test_size_of_gn2():
         "origin": partial(Classification, "tracks", "ftagTruthOriginLabel"),
         "vertexing": partial(Vertexing, "tracks"),
     }
-    model = JetTagger(inputs, 128, encoder, AttentionPooling, tasks)
-    assert sum(p.numel() for p in model.parameters()) == 696620
+    model = JetTagger(inputs, 128, encoder, AttentionPooling, tasks, registers=1)
+    assert sum(p.numel() for p in model.parameters()) == 695212
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,8 @@ def test_size_of_gn2():
         ({"tasks": {"keys": FLAVOUR}}, "task 'keys': the name is reserved"),
         ({"inputs": {"tracks": Input(["d0"])}}, "no 'jets'"),
         ({"embed_dim": 0}, "embed_dim is 0"),
+        ({"registers": -1}, "registers is -1"),
+        ({"inputs": JETS, "tasks": ALONE, "registers": 1}, "registers is 1; .* without constituents"),
         ({"embed_hidden": [0]}, r"hidden is \[0\]"),
     ],
 )

@@ -21,7 +21,7 @@ FORMAT_KEY = "config_format"
 
 VERBS = ("fit", "validate", "test", "predict")
 
-SWITCHES = {"--overwrite": "overwrite"}
+SWITCHES = {"--overwrite": "overwrite", "--compile": "compile"}
 """Flags that take no value."""
 
 

@@ -30,7 +30,7 @@ from salt.data.datamodule import JetDataModule
 from salt.errors import ConfigError
 from salt.training import Tagger
 
-LINKED = ("model.inputs", "model.name")
+LINKED = ("model.inputs", "model.name", "model.compile")
 """Options that are set from others and never given."""
 
 
@@ -67,7 +67,11 @@ class SaltCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what concerns neither data, model nor trainer alone."""
         parser.add_argument("--name", type=str, default="salt", help="Name of the model: of its runs and its columns.")
+        parser.add_argument(
+            "--compile", type=bool, default=False, help="Compile the model with torch.compile: minutes at the start."
+        )
         parser.link_arguments("name", "model.name")
+        parser.link_arguments("compile", "model.compile")
         parser.link_arguments("data.inputs", "model.inputs")
 
     @property

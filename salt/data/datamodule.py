@@ -25,6 +25,9 @@ from salt.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
+FEW_CONSTITUENTS = 10_000
+"""So many fit into any memory."""
+
 PARTS = {"fit": "train", "validate": "val", "test": "test", "predict": "test"}
 """For each stage the files that it is about; fit also needs those of validation."""
 
@@ -41,6 +44,8 @@ class JetDataModule(LightningDataModule):
         val_file: Files to validate on; null trains without validation.
         test_file: Files to evaluate.
         batch_size: Jets in a batch of one device.
+        constituents_per_step: A batch of one device with more constituents, of all inputs together, is trained on in
+            parts that have at most so many, with the same result; null for twice those of an average batch.
         num_workers: Processes that read, for each device; null derives it from the number of cores.
         num_train: How many jets to train on, the first ones that pass the selection; -1 for all.
         num_val: How many jets to validate on; -1 for all.
@@ -67,6 +72,7 @@ class JetDataModule(LightningDataModule):
         val_file: str | None = None,
         test_file: str | None = None,
         batch_size: int = 1000,
+        constituents_per_step: int | None = None,
         num_workers: int | None = None,
         num_train: int = -1,
         num_val: int = -1,
@@ -86,6 +92,8 @@ class JetDataModule(LightningDataModule):
                 raise ConfigError(f"data.{key} is {value}; it must be at least 1, or -1 for all jets")
         if batch_size < 1:
             raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
+        if constituents_per_step is not None and constituents_per_step < 1:
+            raise ConfigError(f"data.constituents_per_step is {constituents_per_step}; it must be at least 1, or null")
         if num_workers is not None and num_workers < 0:
             raise ConfigError(f"data.num_workers is {num_workers}; it must be 0 or more, or null")
         if stage not in ("copy", "packed"):
@@ -103,6 +111,7 @@ class JetDataModule(LightningDataModule):
         self.options = {"train": train_file, "val": val_file, "test": test_file}
         self.limits = {"train": num_train, "val": num_val, "test": num_test}
         self.batch_size = batch_size
+        self.constituents_per_step = constituents_per_step
         self.num_workers = num_workers
         self.norm_dict = norm_dict
         self.class_dict = class_dict
@@ -190,6 +199,14 @@ class JetDataModule(LightningDataModule):
     def missing_targets(self, stage: str) -> tuple[Target, ...]:
         """The targets that files to be tested lack, so that they can be predicted but not judged."""
         return self._missing.get(PARTS[stage], ())
+
+    @property
+    def most_constituents(self) -> int:
+        """How many constituents are trained on at once; set up for ``fit``."""
+        if self.constituents_per_step is not None:
+            return self.constituents_per_step
+        average = self.statistics.constituents_per_jet if self.statistics else 0.0
+        return max(FEW_CONSTITUENTS, round(2 * average * self.batch_size))
 
     def describe(self) -> dict[str, Any]:
         """What was opened: for each part its jets in use, and each file with size, hash of its header and rows."""

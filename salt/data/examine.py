@@ -40,6 +40,7 @@ def examine(
         class_counts=found.class_counts,
         class_weights=weights,
         numbers=number_scales(found, train.key),
+        constituents_per_jet=found.constituents_per_jet,
     )
     doubts = []
     if truth := checks.truth_inputs(train.inputs, train.targets):

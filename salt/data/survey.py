@@ -75,6 +75,12 @@ class Survey:
     numbers: Mapping[Target, Measure]
     fingerprints: Array
 
+    @property
+    def constituents_per_jet(self) -> float:
+        """How many real constituents a jet has on average, of all inputs together."""
+        counts = [next(iter(found.values())).count for name, found in self.measures.items() if name != JETS]
+        return sum(counts) / max(self.num_jets, 1)
+
 
 def has_numbers(source: Source) -> bool:
     """Whether all files have the fields that tell jets apart."""

@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from salt.graphs import outside_graphs
 from salt.ragged import Ragged
 
 MAX_BUCKETS = 8
@@ -28,8 +29,9 @@ class Bucket:
     Args:
         num_rows: b.
         length: L.
-        mask: [b, L, L], True where two slots of a row hold constituents of one jet, or both hold none (so that each
-            slot goes with some slot); None where each row is one jet and nothing is padded.
+        mask: [b, L, L] float32 to be added to scores: 0 where two slots of a row hold constituents of one jet, or both
+            hold none (so that each slot goes with some slot), minus infinity elsewhere; None where each row is one jet
+            and nothing is padded.
     """
 
     num_rows: int
@@ -69,23 +71,24 @@ class Plan:
         return values if self.inverse is None else values.index_select(0, self.inverse)
 
 
-def make_plan(ragged: Ragged, row_length: int = 1) -> Plan:
+@outside_graphs
+def make_plan(ragged: Ragged, unit: int = 1) -> Plan:
     """Cuts the jets of a batch into buckets, from their lengths on the host alone.
 
     Args:
         ragged: The jets.
-        row_length: Jets of the same length share a row as long as it stays within this.
+        unit: The length of a row is a multiple of it; jets share rows as long as there is room. With 1 each row is
+            one jet.
     """
     total = ragged.values.shape[0]
     if ragged.num_jets == 1:
         return Plan((Bucket(1, total, None),))
     if total == 0:
         return Plan((Bucket(0, 1, None),))
-    counts, jets = ragged.host_counts.sort(stable=True)
-    some = counts > 0
-    counts, jets = counts[some], jets[some]
-    lengths, first_in_row = _share(counts, row_length)
-    row_of_jet = first_in_row.cumsum(0) - 1
+    counts, jets = ragged.host_counts.sort(descending=True, stable=True)
+    some = int((counts > 0).sum())
+    counts, jets = counts[:some], jets[:some]
+    row_of_jet, start_in_row, lengths = _fill(counts, unit)
     lengths, order = lengths.sort(stable=True)
 
     shapes, starts = [], []
@@ -97,10 +100,8 @@ def make_plan(ragged: Ragged, row_length: int = 1) -> Plan:
         size += (end - begin) * length
     start_of_row = torch.empty_like(order).scatter_(0, order, torch.cat(starts))
 
-    before = counts.cumsum(0) - counts
-    before_in_row = before - before[first_in_row].index_select(0, row_of_jet)
-    start_of_jet = start_of_row.index_select(0, row_of_jet) + before_in_row
-    place = torch.arange(total) - before.repeat_interleave(counts)
+    start_of_jet = start_of_row.index_select(0, row_of_jet) + start_in_row
+    place = torch.arange(total) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     constituent = ragged.host_offsets[jets].repeat_interleave(counts) + place
     slot = start_of_jet.repeat_interleave(counts) + place
     inverse = torch.empty(total, dtype=torch.int64).scatter_(0, constituent, slot)
@@ -108,25 +109,58 @@ def make_plan(ragged: Ragged, row_length: int = 1) -> Plan:
     jet_S = torch.full((size,), -1).scatter_(0, slot, jets.repeat_interleave(counts))
 
     device = ragged.offsets.device
-    on_device = _to_device(jet_S, device)
+    on_device = to_device(jet_S, device)
     buckets = []
     at = 0
     for rows, length in shapes:
         here = slice(at, at + rows * length)
         host, jet_bL = jet_S[here].view(rows, length), on_device[here].view(rows, length)
-        plain = bool((host == host[:, :1]).all())
-        buckets.append(Bucket(rows, length, None if plain else jet_bL[:, :, None] == jet_bL[:, None, :]))
+        mask = None if bool((host == host[:, :1]).all()) else _only_within(jet_bL)
+        buckets.append(Bucket(rows, length, mask))
         at = here.stop
-    return Plan(tuple(buckets), _to_device(slots, device), _to_device(inverse, device))
+    return Plan(tuple(buckets), to_device(slots, device), to_device(inverse, device))
 
 
-def _share(counts: Tensor, row_length: int) -> tuple[Tensor, Tensor]:
-    """Lays jets, sorted by length, into rows: the length of each row, and for each jet whether it begins one."""
-    _, jets = counts.unique_consecutive(return_counts=True)
-    rank = torch.arange(len(counts)) - (jets.cumsum(0) - jets).repeat_interleave(jets)
-    first = rank % (row_length // counts).clamp(min=1) == 0
-    before = torch.cat([(counts.cumsum(0) - counts)[first], counts.sum(0, keepdim=True)])
-    return before.diff(), first
+def _only_within(jet_bL: Tensor) -> Tensor:
+    """[b, L, L] 0 for slots of the same jet, minus infinity for others."""
+    apart = jet_bL[:, :, None] != jet_bL[:, None, :]
+    return torch.zeros(apart.shape, device=jet_bL.device).masked_fill_(apart, -torch.inf)
+
+
+def _fill(counts: Tensor, unit: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Lays jets into rows, the longest first, each into the fullest row that has room for it, else into a new one.
+
+    Args:
+        counts: [B] descending, at least 1.
+        unit: New rows are as long as their first jet, rounded up to a multiple of this.
+
+    Returns:
+        [B] the row of each jet, [B] where in the row it begins, and the length of each row.
+    """
+    row, start = torch.empty_like(counts), torch.empty_like(counts)
+    capacity = torch.empty_like(counts)
+    rows = 0
+    room: dict[int, Tensor] = {}  # rows, by the number of free slots at their end
+    jet = 0
+    for count, number in zip(*(x.tolist() for x in counts.unique_consecutive(return_counts=True)), strict=True):
+        end = jet + number
+        while jet < end:
+            free = min((r for r in room if r >= count), default=0)
+            if not free:
+                free = -(-count // unit) * unit
+                new = min(end - jet, -(-(end - jet) // (free // count)))
+                room[free] = torch.arange(rows, rows + new)
+                capacity[rows : rows + new] = free
+                rows += new
+            candidates = room.pop(free)
+            taken, left = candidates[: end - jet], candidates[end - jet :]
+            row[jet : jet + len(taken)] = taken
+            start[jet : jet + len(taken)] = capacity[taken] - free
+            jet += len(taken)
+            for rest, some in ((free, left), (free - count, taken)):
+                if rest and len(some):
+                    room[rest] = torch.cat([room[rest], some]) if rest in room else some
+    return row, start, capacity[:rows]
 
 
 def _cut(lengths: Tensor, rows: Tensor) -> list[int]:
@@ -151,6 +185,6 @@ def _cut(lengths: Tensor, rows: Tensor) -> list[int]:
     return [int(after[at]) for at in sorted({0, *cuts})]
 
 
-def _to_device(x: Tensor, device: torch.device) -> Tensor:
+def to_device(x: Tensor, device: torch.device) -> Tensor:
     """A copy to the device for which the host does not wait."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)

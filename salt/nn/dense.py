@@ -56,6 +56,9 @@ class SplitLinear(nn.Module):
         super().__init__()
         self.rows = nn.Linear(in_dim, out_dim)
         self.context = nn.Linear(context_dim, out_dim, bias=False)
+        bound = (in_dim + context_dim) ** -0.5  # As nn.Linear would begin that sees both.
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x_TD: Tensor, context_BD: Tensor, jet_T: Tensor) -> Tensor:
         """[T, in_dim], [B, context_dim] and the jet of each row to [T, out_dim]."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from salt.graphs import outside_graphs
 from salt.nn.buckets import Plan, make_plan
 from salt.nn.dense import make_activation, make_dropout
 from salt.nn.encoder import Encoder, check_depth
@@ -36,18 +37,25 @@ class GraphAttentionLayer(nn.Module):
 
     def forward(self, x_TD: Tensor, plan: Plan) -> Tensor:
         """[T, D] to [T, D]."""
-        vector_DH = torch.block_diag(*self.vector.unbind()).t()
-        parts = []
-        for x, bucket in zip(plan.split(self.ends(x_TD)), plan.buckets, strict=True):
-            left_bLD, right_bLD = x.chunk(2, dim=-1)
-            edge_bLLD = functional.leaky_relu(left_bLD[:, :, None] + right_bLD[:, None, :], 0.2, inplace=True)
-            score_bHLL = (edge_bLLD @ vector_DH.to(x.dtype)).permute(0, 3, 1, 2)
-            if bucket.mask is not None:
-                score_bHLL = score_bHLL.masked_fill(~bucket.mask[:, None], -torch.inf)
-            weight_bHLL = self.dropout(score_bHLL.softmax(-1).to(x.dtype))
-            right_bHLD = right_bLD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            parts.append((weight_bHLL @ right_bHLD).transpose(1, 2).flatten(2))
-        return plan.join(parts)
+        return _attend(self.ends(x_TD), self.vector, self.dropout, plan)
+
+
+@outside_graphs
+def _attend(ends_TD: Tensor, vector: Tensor, dropout: nn.Module, plan: Plan) -> Tensor:
+    """From [T, 2 D] left and right ends to [T, D]."""
+    num_heads = len(vector)
+    vector_DH = torch.block_diag(*vector.unbind()).t()
+    parts = []
+    for x, bucket in zip(plan.split(ends_TD), plan.buckets, strict=True):
+        left_bLD, right_bLD = x.chunk(2, dim=-1)
+        edge_bLLD = functional.leaky_relu(left_bLD[:, :, None] + right_bLD[:, None, :], 0.2, inplace=True)
+        score_bHLL = (edge_bLLD @ vector_DH.to(x.dtype)).permute(0, 3, 1, 2)
+        if bucket.mask is not None:
+            score_bHLL = score_bHLL + bucket.mask[:, None].to(score_bHLL.dtype)
+        weight_bHLL = dropout(score_bHLL.softmax(-1).to(x.dtype))
+        right_bHLD = right_bLD.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+        parts.append((weight_bHLL @ right_bHLD).transpose(1, 2).flatten(2))
+    return plan.join(parts)
 
 
 class GraphAttentionBlock(nn.Module):

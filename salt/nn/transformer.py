@@ -1,17 +1,15 @@
 """The transformer encoder."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from salt.errors import ConfigError
-from salt.nn.attention import SelfAttention
-from salt.nn.buckets import Plan, make_plan
+from salt.nn.attention import Layout, SelfAttention, check_backend, make_layout
 from salt.nn.dense import make_activation, make_dropout
 from salt.nn.encoder import Encoder, check_depth
-from salt.ragged import Ragged, merge
-
-ROW_LENGTH = 32
-"""Short jets share rows of up to this many constituents: a few larger matrices are faster than many tiny ones."""
+from salt.ragged import Ragged
 
 
 class FeedForward(nn.Module):
@@ -65,9 +63,9 @@ class TransformerLayer(nn.Module):
         self.feed_forward = feed_forward
         self.dropout = make_dropout(dropout)
 
-    def forward(self, x_TD: Tensor, plan: Plan) -> Tensor:
+    def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
         """[T, D] to [T, D]."""
-        x_TD = x_TD + self.dropout(self.attention(self.attention_norm(x_TD), plan))
+        x_TD = x_TD + self.dropout(self.attention(self.attention_norm(x_TD), layout))
         change: Tensor = self.dropout(self.feed_forward(self.feed_forward_norm(x_TD)))
         return x_TD + change
 
@@ -85,8 +83,9 @@ class Transformer(Encoder):
         feed_forward: Width of the feed-forward network; twice the width of the model if not given.
         gated: Use the gated feed-forward network (SwiGLU with the activation `silu`).
         activation: Activation of the feed-forward network: relu, leaky_relu, elu, gelu, silu or tanh.
-        registers: Number of register tokens for each jet.
         dropout: Probability to drop an attention weight or a unit.
+        attention: How attention is computed: auto for what is fastest on the device, rows for short jets side by side,
+            sdpa for PyTorch's attention on padded jets, varlen for flash attention (CUDA, half precision).
         embed_dim: Width, set by the model.
     """
 
@@ -97,17 +96,20 @@ class Transformer(Encoder):
         feed_forward: int | None = None,
         gated: bool = False,
         activation: str = "relu",
-        registers: int = 0,
         dropout: float = 0.0,
+        attention: Literal["auto", "rows", "sdpa", "varlen"] = "auto",
         *,
         embed_dim: int,
     ) -> None:
         super().__init__()
         check_depth(num_layers, num_heads, embed_dim)
         hidden_dim = 2 * embed_dim if feed_forward is None else feed_forward
-        if hidden_dim < 1 or registers < 0:
-            raise ConfigError(f"a Transformer with feed_forward {hidden_dim} and registers {registers}")
-        self.registers = nn.Parameter(torch.randn(registers, embed_dim)) if registers else None
+        if hidden_dim < 1:
+            raise ConfigError(f"a Transformer with feed_forward {hidden_dim}; it is at least 1")
+        check_backend(attention)
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.attention = attention
         self.layers = nn.ModuleList(
             TransformerLayer(
                 embed_dim, num_heads, FeedForward(embed_dim, hidden_dim, activation, gated, dropout), dropout
@@ -118,24 +120,12 @@ class Transformer(Encoder):
 
     def forward(self, x: Ragged) -> Ragged:
         """[T, D] rows to [T, D] rows."""
-        if self.registers is None:
-            return x.with_values(self._encode(x))
-        everything, (_, constituents) = merge([_repeat(self.registers, x), x])
-        return x.with_values(self._encode(everything).index_select(0, constituents))
-
-    def _encode(self, x: Ragged) -> Tensor:
-        plan = make_plan(x, ROW_LENGTH)
+        device = x.values.device.type
+        mixed = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if mixed else x.values.dtype
+        dropout = self.dropout if self.training else 0.0
+        layout = make_layout(x, dtype, x.values.shape[1], self.num_heads, dropout, self.attention)
         values = x.values
         for layer in self.layers:
-            values = layer(values, plan)
-        out: Tensor = self.norm(values)
-        return out
-
-
-def _repeat(rows_RD: Tensor, like: Ragged) -> Ragged:
-    """The same R rows for each jet of `like`."""
-    count = rows_RD.shape[0]
-    values = rows_RD.to(like.values.dtype).repeat(like.num_jets, 1)
-    step = torch.arange(like.num_jets + 1)
-    device = like.offsets.device
-    return Ragged(values, torch.arange(like.num_jets + 1, device=device) * count, step * count)
+            values = layer(values, layout)
+        return x.with_values(self.norm(values))

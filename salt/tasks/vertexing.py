@@ -11,6 +11,7 @@ from salt.batch import JetBatch
 from salt.errors import ConfigError
 from salt.inputs import JETS, Target
 from salt.nn.dense import SplitLinear, after_first, at_least_float32, check_sizes
+from salt.nn.pair_features import pair_features
 from salt.ragged import Pairs, pairs
 from salt.tasks.base import Column, Embedding, Loss, Task
 from salt.tasks.head import check_weight, total
@@ -82,10 +83,8 @@ class Vertexing(Task):
         x = embedding.constituents[self.input]
         found = pairs(x)
         both_TD = self.both(x.values, embedding.jets, x.jet_T)
-        difference_TD = self.difference(x.values)
-        first_PD = both_TD.index_select(0, found.first) + both_TD.index_select(0, found.second)
-        gap_PD = difference_TD.index_select(0, found.first) - difference_TD.index_select(0, found.second)
-        logits_P: Tensor = self.rest(first_PD + gap_PD.abs()).squeeze(-1)
+        features_PD = pair_features(both_TD, self.difference(x.values), found)
+        logits_P: Tensor = self.rest(features_PD).squeeze(-1)
         return PairLogits(logits_P, found, x.offsets, x.jet_T)
 
     def loss(self, raw: PairLogits, batch: JetBatch) -> Loss:

@@ -13,9 +13,9 @@ counts = st.lists(st.one_of(st.integers(0, 12), st.just(60)), max_size=40)
 
 @settings(deadline=None, max_examples=60)
 @given(counts, st.sampled_from([1, 8, 32]))
-def test_each_jet_goes_into_a_rectangle_and_comes_back(sizes, row_length):
+def test_each_jet_goes_into_a_rectangle_and_comes_back(sizes, unit):
     x = Ragged.from_counts(torch.arange(sum(sizes)), torch.tensor(sizes, dtype=torch.int64))
-    plan = make_plan(x, row_length)
+    plan = make_plan(x, unit)
     parts = plan.split(x.values)
     assert torch.equal(plan.join(parts), x.values)
     assert len(plan.buckets) <= MAX_BUCKETS
@@ -23,7 +23,7 @@ def test_each_jet_goes_into_a_rectangle_and_comes_back(sizes, row_length):
     for k, (part, bucket) in enumerate(zip(parts, plan.buckets, strict=True)):
         assert part.shape == (bucket.num_rows, bucket.length)
         lies_here = torch.isin(torch.arange(part.numel()) + 100_000 * k, slot).view(part.shape)
-        mates = torch.ones(*part.shape, bucket.length, dtype=torch.bool) if bucket.mask is None else bucket.mask
+        mates = torch.ones(*part.shape, bucket.length, dtype=torch.bool) if bucket.mask is None else bucket.mask == 0
         assert mates.any(-1).all()
         for b in range(bucket.num_rows):
             shown = part[b][lies_here[b]]
@@ -32,7 +32,7 @@ def test_each_jet_goes_into_a_rectangle_and_comes_back(sizes, row_length):
             assert not mates[b][lies_here[b]][:, ~lies_here[b]].any()
             for one in jet.unique():
                 assert (jet == one).sum() == sizes[one], "a jet was cut"
-            assert len(jet.unique()) == 1 or len(shown) <= row_length
+            assert unit > 1 or len(jet.unique()) <= 1
 
 
 def test_one_jet_and_equal_jets_need_neither_mask_nor_padding():
@@ -43,12 +43,22 @@ def test_one_jet_and_equal_jets_need_neither_mask_nor_padding():
         assert (bucket.num_rows, bucket.length) == (len(sizes), sizes[0])
 
 
-@pytest.mark.parametrize("mean", [3.0, 6.4, 30.0])
-@pytest.mark.parametrize(("row_length", "share"), [(1, 0.12), (32, 0.06)])
-def test_padding_is_little(mean, row_length, share):
+@pytest.mark.parametrize(
+    ("mean", "unit", "share"),
+    [
+        (3.0, 1, 0.12),
+        (6.4, 1, 0.12),
+        (30.0, 1, 0.12),
+        (3.0, 16, 0.02),
+        (6.4, 16, 0.02),
+        (6.4, 32, 0.02),
+        (30.0, 16, 0.25),
+    ],
+)
+def test_padding_is_little(mean, unit, share):
     torch.manual_seed(0)
     sizes = torch.poisson(torch.full((1000,), mean)).long()
-    plan = make_plan(Ragged.from_counts(torch.zeros(int(sizes.sum()), 1), sizes), row_length)
+    plan = make_plan(Ragged.from_counts(torch.zeros(int(sizes.sum()), 1), sizes), unit)
     assert sum(b.num_rows * b.length for b in plan.buckets) < (1 + share) * sizes.sum()
 
 
