@@ -66,7 +66,9 @@ def run(
     if child.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise RuntimeError(f"{' '.join(words)}\nended with code {child.returncode}; the end of {log}:\n{tail}")
-    return Usage(wall, used.ru_utime + used.ru_stime, max([used.ru_maxrss * 1024, *peaks]))
+    # What the system remembers as the largest memory of a child includes that of this process, before the exec.
+    largest = max(peaks, default=0) or used.ru_maxrss * 1024
+    return Usage(wall, used.ru_utime + used.ru_stime, largest)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class JetBatch:
         )
 
     def parts(self, most: int) -> list["JetBatch"]:
-        """Consecutive jets with at most `most` constituents of all inputs together, or one jet that has more."""
+        """Consecutive jets with at most `most` constituents of all inputs together, unless one jet alone has more."""
         if sum(x.values.shape[0] for x in self.constituents.values()) <= most:
             return [self]
         counts = torch.stack([x.host_counts for x in self.constituents.values()]).sum(0).tolist()

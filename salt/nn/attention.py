@@ -219,7 +219,8 @@ def _on_rectangles(query_key_value: Tensor, layout: Rows | Plan, num_heads: int,
 def _varlen(query_key_value: Tensor, layout: Varlen, num_heads: int) -> Tensor:
     query, key, value = query_key_value.unflatten(-1, (3, num_heads, -1)).unbind(1)
     out = _varlen_attn()(query, key, value, layout.offsets, layout.offsets, layout.longest, layout.longest)
-    return out.flatten(1)
+    result: Tensor = out.flatten(1)
+    return result
 
 
 @lru_cache

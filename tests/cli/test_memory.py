@@ -72,12 +72,12 @@ def test_a_test_step_that_does_not_fit(command: Command, tmp_path: Path) -> None
     short = ["--data.num_train=200", "--data.num_val=200", "--trainer.max_epochs=1"]
     assert command("fit", "--config", "gn2", *SMALL, *short).code == 0
     (folder,) = (tmp_path / "logs").iterdir()
-    flags = ["--data.num_test=1001", "--data.batch_size=2000", "--trainer.callbacks.PredictionWriter=null"]
+    flags = ["--data.num_test=3001", "--data.batch_size=4000", "--trainer.callbacks.PredictionWriter=null"]
     hook = "Limit, hook: on_test_batch_start"
     said = ended_by(tmp_path, hook, "test", "--config", str(folder / "config.yaml"), *flags)
     assert len(said) == 2
-    assert said[0].startswith("error: out of memory on cpu in a test step of 1001 jets with ")
-    assert said[1] == "try --data.batch_size 500"
+    assert said[0].startswith("error: out of memory on cpu in a test step of 3001 jets with ")
+    assert said[1] == "try --data.batch_size 1500"
 
 
 def test_a_worker_that_is_killed(tmp_path: Path) -> None:

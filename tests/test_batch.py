@@ -1,0 +1,34 @@
+from itertools import pairwise
+
+import contracts
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salt.inputs import Target
+
+ORIGIN = Target("tracks", "origin", "class", ("a", "b"))
+FLAVOUR = Target("jets", "flavour", "class", ("b", "c"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(1, 30))
+def test_parts_are_the_batch_in_pieces_that_are_small_enough(counts, most):
+    batch = contracts.random_batch({"jets": 2, "tracks": 3, "flows": 1}, [ORIGIN, FLAVOUR], counts)
+    parts = batch.parts(most)
+    sizes = [sum(len(x.values) for x in part.constituents.values()) for part in parts]
+    for size, part in zip(sizes, parts, strict=True):
+        assert size <= most or (part.constituents["tracks"].counts > 0).sum() == 1
+    for one, other in pairwise(sizes):
+        assert one + other > most, "two parts would have fitted into one"
+    assert torch.equal(torch.cat([part.jets for part in parts]), batch.jets)
+    assert torch.equal(torch.cat([part.rows for part in parts]), batch.rows)
+    for target, label in batch.labels.items():
+        assert torch.equal(torch.cat([part.labels[target] for part in parts]), label)
+    for name, rows in batch.constituents.items():
+        assert torch.equal(torch.cat([part.constituents[name].values for part in parts]), rows.values)
+        assert torch.equal(torch.cat([part.constituents[name].counts for part in parts]), rows.counts)
+        assert torch.equal(torch.cat([part.slots[name] for part in parts]), batch.slots[name])
+        for part in parts:
+            assert part.constituents[name].offsets[0] == 0
+            assert torch.equal(part.constituents[name].offsets, part.constituents[name].host_offsets)
