@@ -27,8 +27,13 @@ def outside_graphs(function: F) -> F:
     return cast(F, call)
 
 
-def leave_out_marked() -> None:
+VARIANTS = 64
+"""How often one function may be compiled: once for each size of layer, for training and for validation."""
+
+
+def prepare_compiling() -> None:
     """To be called before anything is compiled; more calls change nothing."""
+    torch._dynamo.config.recompile_limit = VARIANTS
     while _marked:
         holder = _marked.pop()
         holder[0] = torch.compiler.disable(holder[0])

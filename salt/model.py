@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError, DataError, unknown
-from salt.graphs import leave_out_marked
+from salt.graphs import prepare_compiling
 from salt.inputs import JETS, Input, Target, check_inputs
 from salt.nn.dense import Dense
 from salt.nn.embed import Embed
@@ -104,7 +104,7 @@ class JetTagger(nn.Module):
 
     def compile_parts(self) -> None:
         """Compiles what embeds, encodes, pools and the tasks, in place: names of parameters stay the same."""
-        leave_out_marked()
+        prepare_compiling()
         parts = [*self.embed.values(), *self.tasks.values()]
         if self.constituents:
             parts += [self.pooling] if self.encoder is None else [self.encoder, self.pooling]
