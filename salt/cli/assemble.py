@@ -66,6 +66,21 @@ def prepare_loggers(configured: Any, folder: Path) -> None:
         spec["dict_kwargs"] = {"name": folder.name, **(spec.get("dict_kwargs") or {})}
 
 
+def check_compiler(device: str) -> None:
+    """ConfigError where the model cannot be compiled for a device."""
+    if device != "cpu":
+        return
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        raise ConfigError(
+            "--compile needs a C++ compiler on a CPU, and there is none; install g++, or leave --compile out"
+        ) from None
+
+
 def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
     """What the Trainer gets beside its own options."""
     options = cli.config_init[cli.verb]["trainer"]

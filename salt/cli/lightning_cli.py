@@ -21,7 +21,7 @@ from salt.cli.arguments import (
     packaged_configs,
     read_environment,
 )
-from salt.cli.assemble import make_run_folder, prepare_loggers, trainer_arguments
+from salt.cli.assemble import check_compiler, make_run_folder, prepare_loggers, trainer_arguments
 from salt.cli.merge import finish
 from salt.cli.messages import check_specs, plain, unknown_option
 from salt.cli.run import RunState
@@ -150,6 +150,8 @@ class SaltCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Tells the data what the tasks want to know."""
+        if self.config[self.verb]["compile"]:
+            check_compiler(self.trainer.strategy.root_device.type)
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self.datamodule.bind(self.model.model.targets, seed)
 

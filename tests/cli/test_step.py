@@ -57,6 +57,14 @@ def main(*words: str, logs: str = "") -> str:
     return done.stderr
 
 
+def test_compiling_without_a_compiler(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "salt", "fit", "--config", "simple", *SMALL, "--compile"]
+    environment = {k: v for k, v in os.environ.items() if k != "CXX"} | {"PATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[-1][:39]) == (2, "error: --compile needs a C++ compiler o"), done
+    assert not list((tmp_path / "logs").iterdir())
+
+
 MOST_COMPILED_AGAIN = 30
 """Functions are compiled once more for validation and for layers of other sizes, but not for other batches."""
 
