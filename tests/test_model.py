@@ -154,3 +154,16 @@ def test_models_that_cannot_be(changes, message):
     arguments = {"inputs": TRACKS, "embed_dim": 8, "encoder": None, "pooling": MeanPooling, "tasks": TASKS}
     with pytest.raises(ConfigError, match=message):
         JetTagger(**{**arguments, **changes})
+
+
+def test_registers_are_pooled_and_seen_by_no_task():
+    """Without an encoder the sum over the rows of a jet grows by the registers, also where there are no rows."""
+    inputs, _, _, tasks = MODELS["deep sets"]
+    model = contracts.randomised(JetTagger(inputs, 16, None, SumPooling, tasks, registers=2), torch.float64)
+    model.adopt(contracts.random_statistics(inputs, model.targets))
+    widths = {k: len(v.variables) for k, v in inputs.items()}
+    embedding = model.embedding(contracts.random_batch(widths, model.targets, (2, 0, 3)))
+    rows = embedding.constituents["tracks"]
+    assert rows.counts.tolist() == [2, 0, 3]
+    sums = torch.stack([jet.sum(0) for jet in rows.values.split([2, 0, 3])])
+    contracts.close(embedding.jets, sums + model.registers.sum(0), 1e-12)

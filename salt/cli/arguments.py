@@ -22,7 +22,7 @@ FORMAT_KEY = "config_format"
 VERBS = ("fit", "validate", "test", "predict")
 
 SWITCHES = {"--overwrite": "overwrite", "--compile": "compile"}
-"""Flags that take no value."""
+"""Flags that need no value."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
     flags: Tree = {}
     wanted_help: tuple[str, ...] = ()
     print_config = False
-    words = iter(argv)
+    words = iter(_switched(argv))
     for word in words:
         if not word.startswith("-"):
             raise ConfigError(f"'{word}' stands alone; an option and its value are written --key value or --key=value")
@@ -74,6 +74,17 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
             else:
                 flags = merge(flags, nest(key[2:].split("."), _flag_value(value)))
     return Arguments(tuple(configs), flags, wanted_help, print_config)
+
+
+def _switched(argv: Sequence[str]) -> list[str]:
+    """The words, with ``--switch true`` and ``--switch false`` written as one."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] in SWITCHES and word.lower() in ("true", "false"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def nest(keys: Sequence[str], value: Any) -> Tree:

@@ -154,3 +154,9 @@ def test_comet_is_set_up_by_our_names(ours: str, theirs: str, monkeypatch: pytes
 
 def test_base_is_packaged() -> None:
     assert {"base", "gnn", "gn2", "simple", "regression", "flows"} <= set(packaged_configs())
+
+
+@pytest.mark.parametrize("words", [["--compile", "false"], ["--compile=false"], ["--compile", "False"]])
+def test_a_switch_may_have_a_value(words: list[str]) -> None:
+    assert parse_flags(["--config", "a.yaml", *words, "--name", "b"]).flags == {"compile": False, "name": "b"}
+    assert parse_flags(["--compile", "--name", "true"]).flags == {"compile": True, "name": True}
