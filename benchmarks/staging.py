@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rivals import CLASSES, JET_VARIABLES, TRACK_VARIABLES
 
 from salt.data.build import build_store
 from salt.data.copying import copy_files, copy_name
@@ -22,24 +23,12 @@ from salt.data.loader import StepLoader
 from salt.data.orders import Blocks, Order, Weak
 from salt.data.source import Source
 from salt.data.store import Store
-from salt.inputs import Input, Target
+from salt.inputs import STANDARD_CLASSES, Input, Target
 
-TRACKS = (
-    "d0",
-    "z0SinTheta",
-    "dphi",
-    "deta",
-    "qOverP",
-    "IP3D_signed_d0_significance",
-    "IP3D_signed_z0_significance",
-    "phiUncertainty",
-    "thetaUncertainty",
-    "qOverPUncertainty",
-)
-ORIGINS = ("Pileup", "Fake", "Primary", "FromB", "FromBC", "FromC", "FromTau", "OtherSecondary")
-INPUTS = {"jets": Input(["pt", "eta"]), "tracks": Input(list(TRACKS))}
+ORIGINS = tuple(name for _, name in STANDARD_CLASSES["ftagTruthOriginLabel"])
+INPUTS = {"jets": Input(JET_VARIABLES), "tracks": Input(TRACK_VARIABLES)}
 TARGETS = (
-    Target("jets", "flavour_label", "class", ("bjets", "cjets", "ujets")),
+    Target("jets", "flavour_label", "class", tuple(CLASSES)),
     Target("tracks", "ftagTruthOriginLabel", "class", ORIGINS),
     Target("tracks", "ftagTruthVertexIndex", "index"),
 )

@@ -18,8 +18,8 @@ def advised_workers(cores: int, local_ranks: int) -> int:
 
 
 def reading_threads(cores: int, local_ranks: int, num_workers: int) -> int:
-    """Threads for each process that reads: its share of the cores, at least 1 and no more than 4."""
-    return max(1, min(cores // (local_ranks * max(1, num_workers)), MOST_ADVISED))
+    """Threads for each process that reads: its share of the cores but one to train, at least 1 and no more than 4."""
+    return max(1, min((cores // local_ranks - 1) // max(1, num_workers), MOST_ADVISED))
 
 
 def worker_doubts(num_workers: int, cores: int, local_ranks: int) -> list[str]:
