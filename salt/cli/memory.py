@@ -8,7 +8,7 @@ from dataclasses import dataclass
 FULL = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc|_STATUS_ALLOC_FAILED", re.I)
 """How PyTorch and the libraries beneath it word it where the type of the error does not say it."""
 
-KILLED = re.compile(r"DataLoader worker .*killed by signal: (Killed|Bus error)")
+KILLED = re.compile(r"DataLoader worker .*(killed by signal: (Killed|Bus error)|exited unexpectedly)")
 """What PyTorch says when the system has ended a worker; a full /dev/shm is a bus error."""
 
 READ_LESS = "try fewer --data.num_workers, or a smaller --data.batch_size"

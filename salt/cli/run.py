@@ -59,7 +59,9 @@ def run(verb: str, argv: Sequence[str]) -> int:
         SaltCLI(verb, arguments, state)
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())[:400]) from None
-    except (MemoryError, OSError, RuntimeError) as error:
+    except SaltError:
+        raise
+    except Exception as error:  # The loss of a worker interrupts whatever runs, which may wrap it in an error of its own.
         advice = memory_advice(error, state.step)
         if advice is None:
             raise

@@ -11,8 +11,8 @@ from conftest import SMALL, Command
 
 from salt.cli.memory import Step, memory_advice
 
-CALLBACKS = """\
-import multiprocessing, os, resource, signal
+CALLBACKS = '''\
+import multiprocessing, os, resource, signal, time
 from pathlib import Path
 from lightning.pytorch import Callback
 
@@ -20,6 +20,16 @@ class Kill(Callback):
     def on_train_batch_start(self, *args, **kwargs) -> None:
         for worker in multiprocessing.active_children():
             os.kill(worker.pid, signal.SIGKILL)
+
+class KillWrapped(Kill):
+    """The loss of a worker surfaces inside of code that wraps all errors, as that of `inspect` does."""
+
+    def on_train_batch_start(self, *args, **kwargs) -> None:
+        try:
+            super().on_train_batch_start(*args, **kwargs)
+            time.sleep(60)
+        except RuntimeError as error:
+            raise TypeError("unsupported callable") from error
 
 class Limit(Callback):
     def __init__(self, hook: str) -> None:
@@ -29,8 +39,8 @@ class Limit(Callback):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         size = pages * resource.getpagesize() + 2**24
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
-"""
-"""Callbacks: one kills the loader's workers, the other leaves the process hardly more memory than it has by then."""
+'''
+"""Callbacks: two kill the loader's workers, the other leaves the process hardly more memory than it has by then."""
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is measured and limited as on Linux")
 
@@ -80,8 +90,9 @@ def test_a_test_step_that_does_not_fit(command: Command, tmp_path: Path) -> None
     assert said[1] == "try --data.batch_size 1500"
 
 
-def test_a_worker_that_is_killed(tmp_path: Path) -> None:
-    said = ended_by(tmp_path, "Kill", "fit", "--config", "simple", *SMALL, "--data.num_workers=1")
+@pytest.mark.parametrize("callback", ["Kill", "KillWrapped"])
+def test_a_worker_that_is_killed(tmp_path: Path, callback: str) -> None:
+    said = ended_by(tmp_path, callback, "fit", "--config", "simple", *SMALL, "--data.num_workers=1")
     assert said[0] == "error: a process that reads was killed, as happens when memory runs out"
     assert said[1].startswith("try fewer --data.num_workers")
     assert len(said) == 2
