@@ -61,7 +61,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         raise ConfigError(" ".join(str(error).split())[:400]) from None
     except SaltError:
         raise
-    except Exception as error:  # The loss of a worker interrupts whatever runs, which may wrap it in an error of its own.
+    except Exception as error:  # The loss of a worker interrupts any code, which may wrap it in an error of its own.
         advice = memory_advice(error, state.step)
         if advice is None:
             raise
