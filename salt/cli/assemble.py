@@ -15,6 +15,7 @@ from salt.callbacks.epoch_line import EpochLine
 from salt.callbacks.predictions import PredictionWriter
 from salt.callbacks.run_folder import RunFolder
 from salt.cli.arguments import CONFIG_FORMAT, FORMAT_KEY
+from salt.cli.devices import cluster_environment, from_leader
 from salt.cli.run import RUN_VARIABLE
 from salt.cli.watch import Watch
 from salt.errors import ConfigError
@@ -28,11 +29,17 @@ log = logging.getLogger(__name__)
 def make_run_folder(root: str, name: str) -> Path:
     """Makes ``<root>/<name>_<timestamp>``; a second run in the same second gets a number.
 
+    Of several processes the first makes it, and all get its name.
+
     Raises:
         ConfigError: It cannot be made.
     """
-    if os.environ.get(RUN_VARIABLE):
-        return Path(os.environ[RUN_VARIABLE])
+    if not os.environ.get(RUN_VARIABLE):
+        os.environ[RUN_VARIABLE] = from_leader("run folder", lambda: str(_make_run_folder(root, name)))
+    return Path(os.environ[RUN_VARIABLE])
+
+
+def _make_run_folder(root: str, name: str) -> Path:
     stem = f"{name}_{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1, 100):
         folder = Path(root).expanduser() / (stem if number == 1 else f"{stem}_{number}")
@@ -44,7 +51,6 @@ def make_run_folder(root: str, name: str) -> Path:
         except OSError as error:
             raise ConfigError(f"trainer.default_root_dir: cannot make {folder}: {error.strerror}") from None
         else:
-            os.environ[RUN_VARIABLE] = str(folder)
             return folder
     raise ConfigError(f"{root} has 99 runs called {stem}")
 
@@ -90,16 +96,18 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         "enable_progress_bar": sys.stderr.isatty() if bar is None else bar,
         "enable_model_summary": bool(options.get("enable_model_summary")),
     }
+    plugins = [*(options.get("plugins") or []), *cluster_environment(os.environ)]
     if cli.scoring is not None:
         callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         for callback in callbacks:
             if isinstance(callback, PredictionWriter):
                 callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path, cli.scoring.overwrite)
-        return {**display, "callbacks": [*callbacks, Watch(cli.state)], "enable_checkpointing": False}
+        callbacks.append(Watch(cli.state))
+        return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
     callbacks += [EpochLine(), Watch(cli.state)]
     if cli.state.folder is None:
         kept = [c for c in callbacks if not isinstance(c, Checkpoint)]
-        return {**display, "logger": False, "callbacks": kept, "enable_checkpointing": False}
+        return {**display, "logger": False, "callbacks": kept, "plugins": plugins, "enable_checkpointing": False}
     loggers: list[Logger] = [CSVLogger(cli.state.folder, name="", version="")]
     configured = options.get("logger")
     if isinstance(configured, Logger):
@@ -112,5 +120,5 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         "default_root_dir": str(cli.state.folder),
         "logger": loggers,
         "callbacks": [folder, *callbacks],
-        "plugins": [*(options.get("plugins") or []), AtomicCheckpointIO()],
+        "plugins": [*plugins, AtomicCheckpointIO()],
     }

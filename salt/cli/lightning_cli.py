@@ -22,6 +22,7 @@ from salt.cli.arguments import (
     read_environment,
 )
 from salt.cli.assemble import check_compiler, make_run_folder, prepare_loggers, trainer_arguments
+from salt.cli.devices import settle_devices
 from salt.cli.merge import finish
 from salt.cli.messages import check_specs, plain, unknown_option
 from salt.cli.run import RunState
@@ -96,6 +97,7 @@ class SaltCLI(LightningCLI):
         if self.verb != "fit":
             self.scoring = scoring(self.verb, tree, run, ckpt_path, layers.asked, overwrite)
             tree = self.scoring.tree
+        tree = settle_devices(tree, layers.asked, os.environ)
         check_specs(tree)
         if not _get(tree, "model", "tasks"):
             names = ", ".join(sorted(set(packaged_configs()) - {"base"}))

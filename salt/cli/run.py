@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from salt.cli.arguments import adopt_comet_names, parse_flags
+from salt.cli.devices import global_rank
 from salt.cli.lean import import_lightning
 from salt.cli.memory import Step, memory_advice
 from salt.errors import ConfigError, SaltError
@@ -115,7 +116,7 @@ def quieten() -> None:
     logger = logging.getLogger("salt")
     if not logger.handlers:
         logger.addHandler(_Handler())
-    logger.setLevel(logging.INFO if int(os.environ.get("LOCAL_RANK", "0")) == 0 else logging.ERROR)
+    logger.setLevel(logging.INFO if global_rank(os.environ) == 0 else logging.ERROR)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (
