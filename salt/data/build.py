@@ -20,11 +20,10 @@ from salt.data.progress import progress
 from salt.data.reader import Array
 from salt.data.signals import undisturbed
 from salt.data.source import Source
-from salt.data.space import check_space
+from salt.data.space import StorageError, check_space
 from salt.data.store import ROWS, Column, column_name, smallest_integer, write_header
 from salt.data.survey import spread_blocks
 from salt.data.workers import usable_cores
-from salt.errors import DataError
 from salt.inputs import JETS, Target
 
 log = logging.getLogger(__name__)
@@ -160,7 +159,7 @@ def _pack_ranges(
                         bounds[name] = min(low, known[0]), max(high, known[1])
                     advance(stop - first)
         except BrokenProcessPool as error:
-            raise DataError(
+            raise StorageError(
                 f"data.stage: a process that packs jets into {folder.parent} was killed; is the memory full?"
             ) from error
         except BaseException:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 
+from salt.data.agree import all_succeed
 from salt.data.checks import check_distinct, nameless_codes
 from salt.data.examine import examine
 from salt.data.formats import open_reader
@@ -16,10 +16,11 @@ from salt.data.norms import dataset_scales, input_scales, load_class_weights, lo
 from salt.data.orders import Blocks, Order, Sequential, Single, Weak
 from salt.data.paths import describe_file, resolve
 from salt.data.source import Source
+from salt.data.space import StorageError
 from salt.data.staging import Staging
 from salt.data.store import Store
 from salt.data.workers import advised_workers, reading_threads, usable_cores, worker_doubts
-from salt.errors import ConfigError, DataError, SaltError, unknown
+from salt.errors import ConfigError, SaltError, unknown
 from salt.inputs import Input, Target, check_inputs
 from salt.statistics import Statistics
 
@@ -58,6 +59,8 @@ class JetDataModule(LightningDataModule):
             validation files are copied for as long as the training runs.
         stage: What is copied there: copy takes whole files; packed only what this training reads, which takes less
             space and is read much faster. Batches are the same.
+        stage_optional: Whether the files are read where they are if that folder has too little space or cannot be
+            used; otherwise the training ends.
         batched_read: Whether to read blocks of jets at once, which is fast; otherwise single jets are drawn at random
             over all files.
         shuffle: With blocks, the jets of several random blocks are mixed, so batches differ in every epoch; weak keeps
@@ -81,6 +84,7 @@ class JetDataModule(LightningDataModule):
         class_dict: str | None = None,
         move_files_temp: str | None = None,
         stage: Literal["copy", "packed"] = "copy",
+        stage_optional: bool = False,
         batched_read: bool = True,
         shuffle: Literal["blocks", "weak"] = "blocks",
         reader: str | None = None,
@@ -117,6 +121,7 @@ class JetDataModule(LightningDataModule):
         self.class_dict = class_dict
         self.move_files_temp = move_files_temp
         self.stage = stage
+        self.stage_optional = stage_optional
         self.batched_read = batched_read
         self.shuffle = shuffle
         self.reader = reader
@@ -309,22 +314,31 @@ class JetDataModule(LightningDataModule):
         return self.trainer.num_devices if self.trainer else 1
 
     def _stage(self, folder: Path) -> None:
-        """Lets one process of the node prepare what all of its processes then use."""
-        staging = self._staging = Staging(folder)
+        """Lets one process of each node prepare what all of its processes then use."""
+        staging, originals = Staging(folder), self._sources
+        self._staging = staging
         first = self.trainer is None or self.trainer.local_rank == 0
-        failure: SaltError | None = None
-        if first:
+        failures: list[SaltError] = []
+
+        def prepare() -> bool:
             try:
                 self._prepare(staging)
             except SaltError as error:
-                failure = error
-        if self.trainer and not self.trainer.strategy.reduce_boolean_decision(failure is None):
-            self._release()
-            failure = failure or DataError("data.move_files_temp: another process of this training could not use it")
-        if failure is not None:
-            raise failure
-        if not first:
+                failures.append(error)
+            return not failures
+
+        if not all_succeed(self.trainer, prepare if first else lambda: True):
+            self._give_up_staging(originals, failures)
+        elif not first:
             self._prepare(staging)
+
+    def _give_up_staging(self, originals: dict[str, Source], failures: Sequence[SaltError]) -> None:
+        self._release()
+        self._sources = originals
+        failure = failures[0] if failures else StorageError("data.move_files_temp: another node could not use it")
+        if not self.stage_optional or not isinstance(failure, StorageError):
+            raise failure
+        log.warning("%s; the files are read where they are", str(failure).replace("\n", "; "))
 
     def _prepare(self, staging: Staging) -> None:
         if self.stage == "packed":
@@ -334,11 +348,10 @@ class JetDataModule(LightningDataModule):
             for part, source in sorted(self._sources.items(), key=lambda item: item[1].num_jets):
                 self._stores[part] = staging.pack(source, scales)
             return
-        parts = {part: self._paths[part] for part in self._sources}
-        copies = iter(staging.copy([path for paths in parts.values() for path in paths]))
-        for part, paths in parts.items():
-            self._sources[part] = self._open(part, tuple(islice(copies, len(paths))), self._targets)
-            self._paths[part] = paths
+        originals = {part: self._paths[part] for part in self._sources}
+        copies = staging.copy(originals)
+        self._sources = {part: self._open(part, found, self._targets) for part, found in copies.items()}
+        self._paths |= originals
 
     def _release(self) -> None:
         self._stores = {}

@@ -5,12 +5,16 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from salt.errors import DataError
+from salt.data.space import StorageError
 
 log = logging.getLogger(__name__)
+
+LOCKS = Path("/proc/locks")
+"""Where Linux lists the locks that are held."""
 
 
 class Lease:
@@ -23,11 +27,15 @@ class Lease:
     Args:
         folder: Where the shared folder is.
         name: Its name, which says what it holds: who asks for the same name gets the same content.
+
+    Attributes:
+        path: The shared folder, which is there when it is complete.
+        unfinished: The same while it is built or removed.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / name
-        self._beside = folder / f"{name}.part"
+        self.unfinished = folder / f"{name}.part"
         self._lock = folder / f"{name}.lock"
         self._descriptor: int | None = None
         self._process = 0
@@ -39,29 +47,63 @@ class Lease:
             build: Fills the empty folder that it is given; called if no other process has the folder.
 
         Raises:
-            DataError: The folder belongs to another user.
+            StorageError: The folder belongs to another user.
             OSError: It cannot be made or locked.
         """
+        atexit.register(self.release)
         while not self._try(build):
             self._close()
-        self._process = os.getpid()
-        atexit.register(self.release)
 
     def release(self) -> None:
-        """Gives the share back, and removes the folder if it was the last one; does nothing in a forked process."""
-        if self._descriptor is None or self._process != os.getpid():
-            return
-        atexit.unregister(self.release)
-        if _locked(self._descriptor, fcntl.LOCK_EX):
-            self._remove()
-        self._close()
+        """Gives the share back, and removes the folder if it was the last one; does nothing in a forked process.
 
-    def discard_leftover(self) -> None:
-        """Removes the folder if no process holds it."""
-        self._open()
+        Whatever interrupts it, it can be called again, and is called when the process ends.
+        """
+        if self._process != os.getpid():
+            return
         if self._descriptor is not None and _locked(self._descriptor, fcntl.LOCK_EX) and self._is_current():
-            self._remove()
+            try:
+                self._remove()
+            except OSError as error:
+                log.warning("%s cannot be removed: %s", self.path, error.strerror or error)
         self._close()
+        atexit.unregister(self.release)
+
+    def discard_leftover(self) -> bool:
+        """Removes the folder if no process holds it; returns whether that was so."""
+        with self._alone() as alone:
+            if alone:
+                self._remove()
+        return alone
+
+    def is_held(self) -> bool:
+        """Whether a process builds, uses or removes the folder."""
+        if not self._lock.exists():
+            return False
+        with self._alone() as alone:
+            if alone and not self.path.exists() and not self.unfinished.exists():
+                self._remove()  # Nothing but the lock, which may just have been made by asking for it.
+        return not alone
+
+    def users(self) -> list[int]:
+        """The processes that hold the folder, as far as the system tells."""
+        try:
+            found = self._lock.stat()
+            lines = [line.split() for line in LOCKS.read_text().splitlines()]
+        except OSError:
+            return []
+        place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        return [int(line[4]) for line in lines if line[1] == "FLOCK" and line[5] == place]
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Locks the folder for the block if no process holds it; yields whether that was possible."""
+        self._open()
+        try:
+            assert self._descriptor is not None
+            yield _locked(self._descriptor, fcntl.LOCK_EX) and self._is_current()
+        finally:
+            self._close()
 
     def _try(self, build: Callable[[Path], None]) -> bool:
         """One attempt; False if another process has removed the lock's file meanwhile."""
@@ -80,9 +122,9 @@ class Lease:
     def _build(self, build: Callable[[Path], None]) -> None:
         try:
             self._remove_folders()
-            self._beside.mkdir(mode=0o700)
-            build(self._beside)
-            self._beside.rename(self.path)
+            self.unfinished.mkdir(mode=0o700)
+            build(self.unfinished)
+            self.unfinished.rename(self.path)
         except BaseException:
             self._remove()
             self._close()
@@ -90,10 +132,13 @@ class Lease:
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._process = os.getpid()
         self._descriptor = os.open(self._lock, flags, 0o600)
         if os.fstat(self._descriptor).st_uid != os.geteuid():
             self._close()
-            raise DataError(f"data.move_files_temp: {self._lock} belongs to another user; choose a folder of your own")
+            raise StorageError(
+                f"data.move_files_temp: {self._lock} belongs to another user; choose a folder of your own"
+            )
 
     def _is_current(self) -> bool:
         """Whether the lock is still that of the file with its name."""
@@ -110,10 +155,10 @@ class Lease:
     def _remove_folders(self) -> None:
         # Removing takes a while; in the middle of it nothing may have the final name.
         if self.path.is_dir():
-            shutil.rmtree(self._beside, ignore_errors=True)
-            self.path.rename(self._beside)
-        if self._beside.is_dir():
-            shutil.rmtree(self._beside)
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+            self.path.rename(self.unfinished)
+        if self.unfinished.is_dir():
+            shutil.rmtree(self.unfinished)
 
     def _close(self) -> None:
         if self._descriptor is not None:
@@ -121,13 +166,6 @@ class Lease:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def discard_leftovers(folder: Path, prefix: str) -> None:
-    """Removes the shared folders whose names begin with `prefix` and that no process holds."""
-    names = [path.name for path in folder.glob(f"{prefix}*")]
-    for name in sorted({name.removesuffix(".lock").removesuffix(".part") for name in names}):
-        Lease(folder, name).discard_leftover()
 
 
 def _locked(descriptor: int, kind: int) -> bool:

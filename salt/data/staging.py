@@ -4,19 +4,21 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from salt.data.build import build_store
 from salt.data.copying import copy_files, copy_name
-from salt.data.lease import Lease, discard_leftovers
+from salt.data.lease import Lease
 from salt.data.paths import describe_file
 from salt.data.signals import unwinding
 from salt.data.source import Source
+from salt.data.space import FULL, StorageError, check_space, gigabytes
+from salt.data.staged import check_contents, discard_leftovers, staged_name, write_contents
 from salt.data.store import Store
 from salt.errors import DataError
 
@@ -36,23 +38,34 @@ class Staging:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._prefix = f"salt_{os.geteuid()}_"
         self._leases: list[Lease] = []
 
-    def copy(self, paths: Sequence[Path]) -> tuple[Path, ...]:
-        """Copies files.
+    def copy(self, parts: Mapping[str, Sequence[Path]]) -> dict[str, tuple[Path, ...]]:
+        """Copies files, those of each part to a folder of its own.
+
+        Args:
+            parts: The files of each part.
 
         Returns:
-            The copies.
+            The copies of each part, in the same order.
 
         Raises:
-            DataError: The folder cannot be written, or has too little space; nothing is left there.
+            StorageError: The folder cannot be written, or has too little space; nothing is left there.
+            DataError: A file cannot be read, or is written meanwhile; nothing is left there.
         """
         with self._plainly():
-            lease = self._lease({"stage": "copy", "files": [_identity(path) for path in paths]})
-            lease.acquire(lambda folder: copy_files(paths, folder))
-        log.info("%d files are copied to %s", len(paths), lease.path)
-        return tuple(lease.path / copy_name(number, path) for number, path in enumerate(paths))
+            self._begin()
+            found = {part: {path: _identity(path) for path in paths} for part, paths in parts.items()}
+            leases = {
+                part: self._lease({"stage": "copy", "files": list(files.values())}) for part, files in found.items()
+            }
+            self._announce([path for part, files in found.items() if not leases[part].path.is_dir() for path in files])
+            for part, files in found.items():
+                self._acquire(leases[part], "copy", files, partial(copy_files, list(files)))
+        return {
+            part: tuple(leases[part].path / copy_name(number, path) for number, path in enumerate(paths))
+            for part, paths in parts.items()
+        }
 
     def pack(self, source: Source, scales: str | None) -> Store:
         """Packs jets.
@@ -65,33 +78,59 @@ class Staging:
             What reads them from there.
 
         Raises:
-            DataError: The folder cannot be written, has too little space, or a value cannot be used; nothing is left.
+            StorageError: The folder cannot be written, or has too little space; nothing is left there.
+            DataError: A value cannot be used, or a file is written meanwhile; nothing is left there.
         """
-        content = {
-            "stage": "packed",
-            "code": _code_hash(source),
-            "files": [_identity(path) for path in source.paths],
-            "inputs": [(name, dataclasses.asdict(spec)) for name, spec in source.inputs.items()],
-            "targets": [dataclasses.asdict(target) for target in source.targets],
-            "jets": source.num_jets,
-            "scales": scales,
-        }
         with self._plainly():
-            lease = self._lease(content)
-            lease.acquire(lambda folder: build_store(source, folder))
+            self._begin()
+            files = {path: _identity(path) for path in source.paths}
+            lease = self._lease(
+                {
+                    "stage": "packed",
+                    "code": _code_hash(source),
+                    "files": list(files.values()),
+                    "inputs": [(name, dataclasses.asdict(spec)) for name, spec in source.inputs.items()],
+                    "targets": [dataclasses.asdict(target) for target in source.targets],
+                    "jets": source.num_jets,
+                    "scales": scales,
+                }
+            )
+            self._acquire(lease, "packed", files, partial(build_store, source))
         return Store(lease.path, tuple(source.inputs), source.targets)
 
     def release(self) -> None:
         """Gives everything back; what no other training uses is removed."""
         while self._leases:
-            self._leases.pop().release()
+            self._leases[-1].release()
+            self._leases.pop()
 
-    def _lease(self, content: dict[str, Any]) -> Lease:
+    def _begin(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        discard_leftovers(self.folder, self._prefix)
+        discard_leftovers(self.folder)
+
+    def _lease(self, content: Mapping[str, Any]) -> Lease:
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        self._leases.append(Lease(self.folder, f"{self._prefix}{key}"))
+        self._leases.append(Lease(self.folder, staged_name(key)))
         return self._leases[-1]
+
+    def _announce(self, paths: Sequence[Path]) -> None:
+        """Says what will be copied and how much room there is, before the first byte."""
+        if paths:
+            needed = sum(path.stat().st_size for path in paths)
+            free = check_space(self.folder, needed, "the training and validation files")
+            numbers = len(paths), gigabytes(needed), self.folder, gigabytes(free)
+            log.info("copying %d files, %s, to %s, which has %s free", *numbers)
+
+    def _acquire(self, lease: Lease, stage: str, files: Mapping[Path, Any], fill: Callable[[Path], None]) -> None:
+        def build(folder: Path) -> None:
+            fill(folder)
+            for path, identity in files.items():
+                if _identity(path) != identity:
+                    raise DataError(f"{path} was written while it was staged; start again when it is complete")
+            write_contents(folder, stage, list(files))
+
+        lease.acquire(build)
+        check_contents(lease.path)
 
     @contextmanager
     def _plainly(self) -> Iterator[None]:
@@ -101,8 +140,9 @@ class Staging:
                 yield
             except OSError as error:
                 self.release()
-                raise DataError(
-                    f"data.move_files_temp: {self.folder} cannot be used: {error.strerror or error}"
+                problem = "has no space left" if error.errno in FULL else "cannot be used"
+                raise StorageError(
+                    f"data.move_files_temp: {self.folder} {problem}: {error.strerror or error}"
                 ) from error
             except BaseException:
                 self.release()
@@ -110,8 +150,9 @@ class Staging:
 
 
 def _identity(path: Path) -> dict[str, Any]:
-    """What changes whenever a file does."""
-    return {**describe_file(path, "", 0), "time": path.stat().st_mtime_ns}
+    """What changes whenever a file does, also where its times are set back."""
+    found = path.stat()
+    return {**describe_file(path, "", 0), "times": [found.st_mtime_ns, found.st_ctime_ns]}
 
 
 def _code_hash(source: Source) -> str:

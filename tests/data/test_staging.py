@@ -175,8 +175,8 @@ def test_a_full_disk_is_said_plainly(tmp_path, path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
     try:
-        for prepare in (lambda s: s.pack(source_of(path), None), lambda s: s.copy([path])):
-            with pytest.raises(DataError, match=r"data\.move_files_temp: .*fast cannot be used: File too large"):
+        for prepare in (lambda s: s.pack(source_of(path), None), lambda s: s.copy({"train": [path]})):
+            with pytest.raises(DataError, match=r"data\.move_files_temp: .*fast has no space left: File too large"):
                 prepare(Staging(tmp_path / "fast"))
             assert list((tmp_path / "fast").iterdir()) == []
     finally:
@@ -214,7 +214,7 @@ def test_trainings_share_what_is_the_same(tmp_path, path):
 HAMMER = """
 import random, sys, time
 from pathlib import Path
-from salt.data.lease import Lease, discard_leftovers
+from salt.data.lease import Lease
 
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 rng = random.Random(seed)
@@ -231,7 +231,9 @@ for turn in range(60):
     time.sleep(0.005 * rng.random())
     assert sorted(p.name for p in lease.path.iterdir()) == list("01234"), turn
     if turn % 3 == seed % 3:
-        discard_leftovers(folder, "x_")
+        for name in ("x_a", "x_b"):
+            Lease(folder, name).discard_leftover()
+            Lease(folder, name).is_held()
         assert all((lease.path / str(i)).read_text() == "content" for i in range(5)), turn
     lease.release()
 """
@@ -357,7 +359,7 @@ def test_copies_are_the_files(tmp_path, monkeypatch):
     for i, path in enumerate(paths):
         write_structured(path, make_jets(50, seed=i))
     staging = Staging(tmp_path / "fast")
-    copies = staging.copy(paths)
-    assert [p.read_bytes() for p in copies] == [p.read_bytes() for p in paths]
+    copies = staging.copy({"train": paths})
+    assert [p.read_bytes() for p in copies["train"]] == [p.read_bytes() for p in paths]
     staging.release()
     assert list((tmp_path / "fast").iterdir()) == []
