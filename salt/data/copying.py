@@ -11,7 +11,7 @@ from salt.data.space import StorageError, file_system
 from salt.errors import DataError
 
 PIECE_BYTES = 32 * 2**20
-READ_BYTES = 2**20
+READ_BYTES = 2**18
 COPIERS = 4
 
 RESERVING = ("btrfs", "ext4", "tmpfs", "xfs")

@@ -11,19 +11,22 @@ TERMINATED = 128 + signal.SIGTERM
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """Lets SIGTERM leave the block by an exception, as Ctrl-C does, so that what it has begun is tidied up."""
+    """Lets SIGTERM leave the block by an exception, as Ctrl-C does, so that what it has begun is tidied up.
+
+    Where a handler is in place already, the signal is left to that.
+    """
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(TERMINATED)
 
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    before = signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
