@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from salt.data.space import gigabytes
+from salt.data.space import in_words
 from salt.data.staged import Staged, clean_staged, find_staged
 from salt.errors import ConfigError, DataError, unknown
 
@@ -68,14 +68,14 @@ def show(folder: Path) -> str:
     found = find_staged(folder)
     if not found:
         return f"nothing is staged in {folder}\n"
-    total = gigabytes(sum(one.size for one in found))
+    total = in_words(sum(one.size for one in found))
     return "".join([f"{len(found)} staged in {folder}, {total}\n", *(_line(one) for one in found)])
 
 
 def clean(folder: Path) -> str:
     """Removes what nobody uses; says what that was, and what is left."""
     removed, left = clean_staged(folder), find_staged(folder)
-    total = gigabytes(sum(one.size for one in removed))
+    total = in_words(sum(one.size for one in removed))
     text = [f"removed {len(removed)}, {total}\n" if removed else f"nothing to remove in {folder}\n"]
     text += [_line(one) for one in removed]
     if left:
@@ -98,11 +98,11 @@ def _folder(given: str | None, environ: Mapping[str, str]) -> Path:
 
 def _line(one: Staged) -> str:
     if one.contents is None:
-        words = ["being made or removed" if one.held else "incomplete", gigabytes(one.size), _use(one)]
+        words = ["being made or removed" if one.held else "incomplete", in_words(one.size), _use(one)]
     else:
         first, *others = one.contents.files
         source = first + (f" and {len(others)} more" if others else "")
-        words = [one.contents.stage, gigabytes(one.size), _use(one), f"made {one.contents.made}", f"of {source}"]
+        words = [one.contents.stage, in_words(one.size), _use(one), f"made {one.contents.made}", f"of {source}"]
     return f"  {one.path.name}: {', '.join(words)}\n"
 
 

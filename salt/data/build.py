@@ -20,7 +20,7 @@ from salt.data.progress import progress
 from salt.data.reader import Array
 from salt.data.signals import undisturbed
 from salt.data.source import Source
-from salt.data.space import StorageError, check_space
+from salt.data.space import StorageError, check_space, in_words
 from salt.data.store import ROWS, Column, column_name, smallest_integer, write_header
 from salt.data.survey import spread_blocks
 from salt.data.workers import usable_cores
@@ -53,7 +53,10 @@ def build_store(source: Source, folder: Path, processes: int | None = None) -> N
     """
     begun = time.perf_counter()
     columns = _columns(source)
-    check_space(folder.parent, _estimated_bytes(source, columns), f"the jets of {source.key}")
+    needed = _estimated_bytes(source, columns)
+    free = check_space(folder.parent, needed, f"the jets of {source.key}")
+    numbers = source.num_jets, source.key, in_words(needed), folder.parent, in_words(free)
+    log.info("packing %d jets of %s, about %s, into %s, where %s are free", *numbers)
     ranges = list(pairwise(_range_edges(source)))
     workers = min(processes or usable_cores(), len(ranges))
     if source.rows is not None:
@@ -68,11 +71,11 @@ def build_store(source: Source, folder: Path, processes: int | None = None) -> N
     write_header(folder, arrays + ([(Column(ROWS, "i8"), source.num_jets)] if source.rows is not None else []))
     size = sum(path.stat().st_size for path in folder.iterdir())
     log.info(
-        "packed %d jets of %s in %.1f s: %.3g GB, %.0f bytes a jet",
+        "packed %d jets of %s in %.1f s: %s, %.0f bytes a jet",
         source.num_jets,
         source.key,
         time.perf_counter() - begun,
-        size / 1e9,
+        in_words(size),
         size / source.num_jets,
     )
 
@@ -151,7 +154,7 @@ def _pack_ranges(
         try:
             with undisturbed():
                 futures = [crew.submit(_pack, *span) for span in ranges]
-            with progress(f"packing {source.num_jets} jets of {source.key}", source.num_jets) as advance:
+            with progress(f"packing {source.key}", source.num_jets) as advance:
                 # In order, so that of several bad values the first one is complained of.
                 for (first, stop), future in zip(ranges, futures, strict=True):
                     for name, (low, high) in future.result().items():

@@ -1,16 +1,13 @@
 """Bars for work that takes a while."""
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-log = logging.getLogger(__name__)
-
 
 @contextmanager
 def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Shows a bar while the block runs, or logs one line if standard error is no terminal.
+    """Shows a bar while the block runs, if standard error is a terminal.
 
     Args:
         what: What is being done.
@@ -20,7 +17,6 @@ def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
         A function that is told how much more has been done.
     """
     if not sys.stderr.isatty():
-        log.info(what)
         yield lambda done: None
         return
     from rich.console import Console

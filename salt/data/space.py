@@ -10,6 +10,8 @@ from salt.errors import DataError
 MEMORY = ("tmpfs", "ramfs")
 """File systems that are memory."""
 
+UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 """What the system says where there is no more room."""
 
@@ -31,19 +33,22 @@ def check_space(folder: Path, needed: int, what: str) -> int:
         StorageError: It needs more bytes than are free in the folder; the message has both numbers.
     """
     free = shutil.disk_usage(folder).free
-    where = f"{folder} has {gigabytes(free)} free"
+    where = f"{folder} has {in_words(free)} free"
     if file_system(folder) in MEMORY:
         left = memory_left()
         if left is not None and left < free:
-            free, where = left, f"{folder} is memory, of which {gigabytes(left)} are left to this job"
+            free, where = left, f"{folder} is memory, of which {in_words(left)} are left to this job"
     if needed > free:
-        raise StorageError(f"data.move_files_temp: {where}, but {what} need {gigabytes(needed)}")
+        raise StorageError(f"data.move_files_temp: {where}, but {what} need {in_words(needed)}")
     return free
 
 
-def gigabytes(size: float) -> str:
-    """A size in words."""
-    return f"{size / 1e9:.3g} GB"
+def in_words(size: float) -> str:
+    """A number of bytes, such as ``1.23 GB``."""
+    power = 0
+    while size >= 999.5 and power < len(UNITS) - 1:
+        size, power = size / 1000, power + 1
+    return f"{size:.3g} {UNITS[power]}"
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

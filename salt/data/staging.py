@@ -17,7 +17,7 @@ from salt.data.lease import Lease
 from salt.data.paths import describe_file
 from salt.data.signals import unwinding
 from salt.data.source import Source
-from salt.data.space import FULL, StorageError, check_space, gigabytes
+from salt.data.space import FULL, StorageError, check_space, in_words
 from salt.data.staged import check_contents, discard_leftovers, staged_name, write_contents
 from salt.data.store import Store
 from salt.errors import DataError
@@ -62,10 +62,11 @@ class Staging:
             self._announce([path for part, files in found.items() if not leases[part].path.is_dir() for path in files])
             for part, files in found.items():
                 self._acquire(leases[part], "copy", files, partial(copy_files, list(files)))
-        return {
-            part: tuple(leases[part].path / copy_name(number, path) for number, path in enumerate(paths))
-            for part, paths in parts.items()
+        copies = {
+            part: {path: leases[part].path / copy_name(number, path) for number, path in enumerate(files)}
+            for part, files in found.items()
         }
+        return {part: tuple(copies[part][path] for path in paths) for part, paths in parts.items()}
 
     def pack(self, source: Source, scales: str | None) -> Store:
         """Packs jets.
@@ -118,8 +119,8 @@ class Staging:
         if paths:
             needed = sum(path.stat().st_size for path in paths)
             free = check_space(self.folder, needed, "the training and validation files")
-            numbers = len(paths), gigabytes(needed), self.folder, gigabytes(free)
-            log.info("copying %d files, %s, to %s, which has %s free", *numbers)
+            numbers = len(paths), in_words(needed), self.folder, in_words(free)
+            log.info("copying %d files, %s, to %s, where %s are free", *numbers)
 
     def _acquire(self, lease: Lease, stage: str, files: Mapping[Path, Any], fill: Callable[[Path], None]) -> None:
         def build(folder: Path) -> None:

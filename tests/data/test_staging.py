@@ -168,6 +168,7 @@ def test_a_bad_value_is_complained_of_in_the_same_words(tmp_path, row):
         Staging(folder).pack(source, None)
     assert f"row {row}" in str(error.value)
     assert str(error.value) == str(expected.value)
+    assert type(error.value) is DataError
     assert list(folder.iterdir()) == []
 
 
@@ -188,7 +189,7 @@ def test_too_little_space_is_found_before_anything_is_written(tmp_path, path, mo
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=4_000))
         patch.setattr(os, "pwrite", None)
-        with pytest.raises(DataError, match=r"4e-06 GB free, but the jets of data.train_file need 2.\d\de-05 GB"):
+        with pytest.raises(DataError, match=r"has 4 kB free, but the jets of data.train_file need 2\d.\d kB"):
             Staging(tmp_path / "fast").pack(source_of(path), None)
     assert list((tmp_path / "fast").iterdir()) == []
 
