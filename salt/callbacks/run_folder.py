@@ -15,10 +15,12 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from salt.callbacks.metrics_log import MetricsLog
 from salt.data.datamodule import JetDataModule
 from salt.data.norms import dump_norms
 from salt.files import write_text
 from salt.inputs import unambiguous
+from salt.runs.attempt import RunningAttempt
 from salt.statistics import Scale
 
 PACKAGES = ("salt-tagger", "torch", "lightning", "jsonargparse", "numpy", "h5py", "hdf5plugin", "comet-ml")
@@ -27,28 +29,40 @@ PACKAGES = ("salt-tagger", "torch", "lightning", "jsonargparse", "numpy", "h5py"
 class RunFolder(Callback):
     """Writes the merged config, the normalisation in use and ``metadata.yaml`` into the run folder.
 
+    A later attempt at the run writes config and metadata under names of its own.
+
     Args:
-        path: The run folder.
+        attempt: The attempt; None in all processes but the first.
         config: Text of the complete config.
         command: The words of the command line.
+        metrics: The logger of the run, which drops what will be trained once more.
     """
 
-    def __init__(self, path: Path, config: str, command: Sequence[str]) -> None:
-        self.path = path
+    def __init__(
+        self, attempt: RunningAttempt | None, config: str, command: Sequence[str], metrics: MetricsLog
+    ) -> None:
+        self.attempt = attempt
         self.config = config
         self.command = list(command)
+        self.metrics = metrics
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes all of it; by now the checks of the data are passed and a checkpoint to resume from is loaded."""
+        if self.attempt is None:
+            return
         datamodule: JetDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        write_text(self.path / "config.yaml", self.config)
+        folder = self.attempt.folder
+        write_text(self.attempt.config_path, self.config)
         names = unambiguous({name: spec.dataset_of(name) for name, spec in datamodule.inputs.items()})
         scales = {names[k]: v for k, v in _scales(pl_module).items()}
-        dump_norms(scales, self.path / "norm_dict.yaml")
+        dump_norms(scales, folder / "norm_dict.yaml")
         if datamodule.class_dict:
-            write_text(self.path / "class_dict.yaml", Path(datamodule.class_dict).read_text())
-        write_text(self.path / "metadata.yaml", yaml.safe_dump(self._metadata(trainer, datamodule), sort_keys=False))
+            write_text(folder / "class_dict.yaml", Path(datamodule.class_dict).read_text())
+        write_text(self.attempt.metadata_path, yaml.safe_dump(self._metadata(trainer, datamodule), sort_keys=False))
+        if not self.attempt.new:
+            self.metrics.go_on(trainer.global_step)
+        self.attempt.trains_from(trainer.global_step)
 
     def _metadata(self, trainer: Trainer, datamodule: JetDataModule) -> dict[str, Any]:
         return {

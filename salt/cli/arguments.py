@@ -34,12 +34,14 @@ class Arguments:
         flags: All other options as a tree; values are strings, lists or mappings.
         help: The words that ask for help, if any do.
         print_config: Whether the merged config is to be printed instead of a run.
+        words: The command line as it is.
     """
 
     configs: tuple[str, ...] = ()
     flags: Tree = field(default_factory=dict)
     help: tuple[str, ...] = ()
     print_config: bool = False
+    words: tuple[str, ...] = ()
 
 
 def parse_flags(argv: Sequence[str]) -> Arguments:
@@ -73,7 +75,7 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
                 raise ConfigError(f"unknown option '{key}'; options are written out, such as --data.batch_size 1000")
             else:
                 flags = merge(flags, nest(key[2:].split("."), _flag_value(value)))
-    return Arguments(tuple(configs), flags, wanted_help, print_config)
+    return Arguments(tuple(configs), flags, wanted_help, print_config, tuple(argv))
 
 
 def _switched(argv: Sequence[str]) -> list[str]:
@@ -235,7 +237,7 @@ def environment_names(environ: Mapping[str, str], verb: str) -> Iterator[tuple[s
             keys = keys[1:]
             if f"PL_{'__'.join(keys).upper()}" in COMET_NAMES:
                 continue
-        elif keys[0] not in ("trainer", "data", "model") or len(keys) < 2:
+        elif keys[0] not in ("trainer", "data", "model", "run") or len(keys) < 2:
             continue
         yield name, keys, value, concerned
 

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 
 from salt.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint
 from salt.callbacks.epoch_line import EpochLine
+from salt.callbacks.freeze import Freeze
+from salt.callbacks.metrics_log import MetricsLog
 from salt.callbacks.predictions import PredictionWriter
 from salt.callbacks.run_folder import RunFolder
-from salt.cli.arguments import CONFIG_FORMAT, FORMAT_KEY
-from salt.cli.devices import cluster_environment, from_leader
-from salt.cli.run import RUN_VARIABLE
+from salt.callbacks.warm_start import LoadWeights
+from salt.cli.devices import cluster_environment
 from salt.cli.watch import Watch
 from salt.errors import ConfigError
 
@@ -29,17 +31,9 @@ log = logging.getLogger(__name__)
 def make_run_folder(root: str, name: str) -> Path:
     """Makes ``<root>/<name>_<timestamp>``; a second run in the same second gets a number.
 
-    Of several processes the first makes it, and all get its name.
-
     Raises:
         ConfigError: It cannot be made.
     """
-    if not os.environ.get(RUN_VARIABLE):
-        os.environ[RUN_VARIABLE] = from_leader("run folder", lambda: str(_make_run_folder(root, name)))
-    return Path(os.environ[RUN_VARIABLE])
-
-
-def _make_run_folder(root: str, name: str) -> Path:
     stem = f"{name}_{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1, 100):
         folder = Path(root).expanduser() / (stem if number == 1 else f"{stem}_{number}")
@@ -104,21 +98,30 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
                 callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path, cli.scoring.overwrite)
         callbacks.append(Watch(cli.state))
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
-    callbacks += [EpochLine(), Watch(cli.state)]
+    callbacks += [*_beginning(cli), EpochLine(), Watch(cli.state)]
     if cli.state.folder is None:
         kept = [c for c in callbacks if not isinstance(c, Checkpoint)]
         return {**display, "logger": False, "callbacks": kept, "plugins": plugins, "enable_checkpointing": False}
-    loggers: list[Logger] = [CSVLogger(cli.state.folder, name="", version="")]
+    metrics = MetricsLog(cli.state.folder)
+    loggers: list[Logger] = [metrics]
     configured = options.get("logger")
     if isinstance(configured, Logger):
         loggers.append(configured)
     elif isinstance(configured, list):
         loggers += configured
-    folder = RunFolder(cli.state.folder, f"{FORMAT_KEY}: {CONFIG_FORMAT}\n{cli.saved_config}", ["main", *sys.argv[1:]])
+    folder = RunFolder(cli.state.attempt, cli.saved_config, cli.command, metrics)
     return {
         **display,
-        "default_root_dir": str(cli.state.folder),
+        "default_root_dir": str(cli.state.folder.absolute()),
         "logger": loggers,
         "callbacks": [folder, *callbacks],
         "plugins": [*plugins, AtomicCheckpointIO()],
     }
+
+
+def _beginning(cli: "SaltCLI") -> list[Callback]:
+    """What loads the first weights, and what keeps some of them as they are for a while."""
+    options = cli.config_init[cli.verb]["run"].warm_start
+    loading = LoadWeights(Path(cli.start.weights), options) if cli.start.weights else None
+    freezing = Freeze(options, loading) if options.freezes else None
+    return [each for each in (loading, freezing) if each is not None]

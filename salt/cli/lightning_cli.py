@@ -1,11 +1,15 @@
 """LightningCLI with our layers of configs beneath it, and a run folder for a fit."""
 
+import logging
 import os
 import sys
 from argparse import ArgumentError
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
@@ -22,14 +26,22 @@ from salt.cli.arguments import (
     read_environment,
 )
 from salt.cli.assemble import check_compiler, make_run_folder, prepare_loggers, trainer_arguments
+from salt.cli.attempt import open_run, say_start
 from salt.cli.devices import settle_devices
-from salt.cli.merge import finish
+from salt.cli.merge import Tree, finish, with_names
 from salt.cli.messages import check_specs, plain, unknown_option
 from salt.cli.run import RunState
-from salt.cli.scoring import Scoring, existing_checkpoint, scoring
+from salt.cli.scoring import Scoring, scoring
+from salt.cli.start import Start, choose_start, config_of_run, without_source
 from salt.data.datamodule import JetDataModule
 from salt.errors import ConfigError
+from salt.files import write_text
+from salt.runs.configs import differences, read_config
+from salt.runs.folder import LAST
+from salt.runs.options import RunOptions
 from salt.training import Tagger
+
+log = logging.getLogger(__name__)
 
 LINKED = ("model.inputs", "model.name", "model.compile")
 """Options that are set from others and never given."""
@@ -49,6 +61,8 @@ class SaltCLI(LightningCLI):
         self.arguments = arguments
         self.state = state
         self.scoring: Scoring | None = None
+        self.start = Start()
+        self.command = ["main", verb, *arguments.words]
         super().__init__(
             Tagger,
             JetDataModule,
@@ -71,6 +85,7 @@ class SaltCLI(LightningCLI):
         parser.add_argument(
             "--compile", type=bool, default=False, help="Compile the model with torch.compile: minutes at the start."
         )
+        parser.add_argument("--run", type=RunOptions, default=RunOptions())
         parser.link_arguments("name", "model.name")
         parser.link_arguments("compile", "model.compile")
         parser.link_arguments("data.inputs", "model.inputs")
@@ -93,7 +108,8 @@ class SaltCLI(LightningCLI):
         tree, run = layers.tree, layers.run
         ckpt_path = tree.pop("ckpt_path", None)
         overwrite = bool(tree.pop("overwrite", False))
-        tree = finish(tree)
+        tree = without_source(finish(tree), self.start)
+        self._named = tree
         if self.verb != "fit":
             self.scoring = scoring(self.verb, tree, run, ckpt_path, layers.asked, overwrite)
             tree = self.scoring.tree
@@ -106,19 +122,29 @@ class SaltCLI(LightningCLI):
             self.config = parser.parse_object(Namespace(subcommand=self.verb, **{self.verb: tree}))
         except ArgumentError as error:
             raise plain(str(error), tree, self.options) from None
-        path = self.scoring.ckpt_path if self.scoring else ckpt_path and existing_checkpoint(str(ckpt_path))
-        self.config[self.verb]["ckpt_path"] = str(path) if path else None
+        self.config[self.verb]["ckpt_path"] = str(self.scoring.ckpt_path) if self.scoring else self.start.state
 
     def _layers(self) -> Layers:
         trees = [load_config(name)[0] for name in self.arguments.configs]
         environment = read_environment(self.options, trees, self.verb)
         layers = merge_layers(self.arguments, environment)
+        beneath = self._beneath(layers.tree)
+        if beneath is not None:
+            configs = (str(beneath), *self.arguments.configs)
+            layers = merge_layers(replace(self.arguments, configs=configs), environment)
         known = set(self.options) | {"ckpt_path", "overwrite"}
         groups = {k.split(".")[0] for k in known}
         for key in layers.tree:
             if key not in groups:
                 raise unknown_option(key, self.options)
         return layers
+
+    def _beneath(self, tree: Tree) -> Path | None:
+        """The stored config of the run that is asked for, which lies beneath what else is asked for."""
+        if self.verb != "fit":
+            return config_of_run(tree)
+        self.start = choose_start(tree, tree.get("ckpt_path"), self.command)
+        return Path(self.start.config) if self.start.config else None
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint changes no option; Lightning would let its hyperparameters win over the user's values."""
@@ -130,17 +156,28 @@ class SaltCLI(LightningCLI):
         kept = config.clone()
         for key in self._subcommand_method_arguments[self.verb]:
             kept.pop(key, None)
-        self.saved_config = parser.dump(kept, skip_unset=False, skip_link_targets=True, format="yaml")
+        parsed = yaml.safe_load(parser.dump(kept, skip_unset=False, skip_link_targets=True, format="yaml"))
+        tree = {FORMAT_KEY: CONFIG_FORMAT, **with_names(parsed, self._named)}
+        self.saved_config = yaml.safe_dump(tree, sort_keys=False)
         if self.arguments.print_config:
-            sys.stdout.write(f"{FORMAT_KEY}: {CONFIG_FORMAT}\n{self.saved_config}")
+            sys.stdout.write(self.saved_config)
             raise SystemExit(0)
         if self.verb != "fit":
             return
         if config.trainer.fast_dev_run:
             config.trainer.logger = False
             return
-        self.state.folder = make_run_folder(config.trainer.default_root_dir or "logs", config.name)
-        prepare_loggers(config.trainer.logger, self.state.folder)
+        root = config.trainer.default_root_dir or "logs"
+        folder = open_run(self.start, lambda: make_run_folder(root, config.name), self.command, self.state)
+        self.state.folder = folder
+        if self.state.attempt is not None:
+            stored = read_config(Path(self.start.compared)) if self.start.compared else tree
+            say_start(self.start, folder, differences(stored, tree))
+            if self.state.attempt.new:
+                write_text(self.state.attempt.config_path, self.saved_config)
+        if self.start.state and self.start.folder is None:
+            config.ckpt_path = str(folder / LAST)
+        prepare_loggers(config.trainer.logger, folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run folder, its loggers, and what a scored file needs."""
@@ -154,13 +191,16 @@ class SaltCLI(LightningCLI):
         """Tells the data what the tasks want to know."""
         if self.config[self.verb]["compile"]:
             check_compiler(self.trainer.strategy.root_device.type)
+        self.state.global_step = lambda: self.trainer.global_step
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self.datamodule.bind(self.model.model.targets, seed)
 
     def fit(self, model: Tagger, **kwargs: Any) -> None:
         """Trains, and says so if there was nothing left to train."""
         self.trainer.fit(model, **kwargs)
-        if not self.state.trained:
+        if not self.state.trained and self.start.requeued:
+            log.info("the training of this job is finished already; there is nothing left to train")
+        elif not self.state.trained:
             raise ConfigError(
                 f"nothing was trained: the checkpoint has {self.trainer.current_epoch} finished epochs and "
                 f"trainer.max_epochs is {self.trainer.max_epochs}; ask for more with --trainer.max_epochs"

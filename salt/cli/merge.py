@@ -42,6 +42,22 @@ def finish(tree: Mapping[str, Any]) -> Tree:
     return result
 
 
+def with_names(tree: Mapping[str, Any], named: Mapping[str, Any]) -> Tree:
+    """A config whose named lists are mappings again, so that what is laid over it finds their members by their names.
+
+    Args:
+        tree: The config as the parser has it.
+        named: What was merged before, by which the members have their names.
+    """
+    result = dict(tree)
+    for parent, key in NAMED:
+        names = [k for k, v in ((_by_name(named).get(parent) or {}).get(key) or {}).items() if v is not None]
+        members = (result.get(parent) or {}).get(key)
+        if isinstance(members, list) and len(members) == len(names):
+            result[parent] = {**result[parent], key: dict(zip(names, members, strict=True))}
+    return result
+
+
 def same_class(one: str, other: str) -> bool:
     """Whether two class paths mean one class; a bare name means the class of that name in any module."""
     return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
@@ -79,7 +95,7 @@ def _with_init_args(spec: Mapping[str, Any]) -> Tree:
 
 def _pruned(tree: Mapping[str, Any], path: tuple[str, ...]) -> Tree:
     removable = path in (("model", "tasks"), ("data", "inputs"))
-    groups = (("trainer",), ("model",), ("data",), ("model", "lrs_config"))
+    groups = (("trainer",), ("model",), ("data",), ("model", "lrs_config"), ("run",), ("run", "warm_start"))
     result = {}
     for key, value in tree.items():
         if value is None and (removable or (*path, key) in groups):
@@ -94,6 +110,9 @@ def _by_name(tree: Mapping[str, Any]) -> Tree:
         group = result.get(parent)
         if isinstance(group, Mapping) and isinstance(group.get(key), Sequence) and not isinstance(group[key], str):
             result[parent] = {**group, key: _members(group[key])}
+    run = result.get("run")
+    if isinstance(run, Mapping) and isinstance(run.get("warm_start"), str):
+        result["run"] = {**run, "warm_start": {"checkpoint": run["warm_start"]}}
     return result
 
 

@@ -2,18 +2,18 @@
 
 import logging
 import os
-import shutil
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from salt.cli.arguments import adopt_comet_names, parse_flags
+from salt.cli.arguments import Arguments, adopt_comet_names, parse_flags
 from salt.cli.devices import global_rank
 from salt.cli.lean import import_lightning
 from salt.cli.memory import Step, memory_advice
 from salt.errors import ConfigError, SaltError
+from salt.runs.attempt import RunningAttempt
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,18 @@ class RunState:
         trained: Whether a batch was trained, after which the folder is worth keeping.
         interrupted: Whether Ctrl-C ended the command.
         step: The step that is under way.
+        attempt: What this process notes in the lineage of the run, if it is the first one.
+        outcome: A word for how a signal ended the attempt, if one did.
+        global_step: Tells how many optimiser steps are done.
     """
 
     folder: Path | None = None
     trained: bool = False
     interrupted: bool = False
     step: Step | None = None
+    attempt: RunningAttempt | None = None
+    outcome: str | None = None
+    global_step: Callable[[], int | None] = lambda: None
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -49,13 +55,26 @@ def run(verb: str, argv: Sequence[str]) -> int:
     for key, value in SDK_SETTINGS.items():
         os.environ.setdefault(key, value)
     import_lightning()
+    from salt.cli.attempt import attempt_recorded
+
+    quieten()
+    state = RunState()
+    try:
+        with attempt_recorded(state):
+            _run(verb, arguments, state)
+    finally:
+        os.environ.pop(RUN_VARIABLE, None)
+        os.environ.pop(START_VARIABLE, None)
+    return 0
+
+
+def _run(verb: str, arguments: Arguments, state: RunState) -> None:
+    """Runs a command, and turns errors that a user can do something about into their words."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from salt.cli.lightning_cli import SaltCLI
 
-    quieten()
-    state = RunState()
     try:
         SaltCLI(verb, arguments, state)
     except MisconfigurationException as error:
@@ -75,19 +94,13 @@ def run(verb: str, argv: Sequence[str]) -> int:
             say_how_to_continue(state.folder)
             raise KeyboardInterrupt from None
         raise
-    finally:
-        if state.folder is not None:
-            os.environ.pop(RUN_VARIABLE, None)
-            if not state.trained:
-                shutil.rmtree(state.folder, ignore_errors=True)
-    return 0
 
 
 def say_how_to_continue(folder: Path | None) -> None:
     """Prints the command that resumes an interrupted training, if it has saved anything."""
     last = folder / "ckpts" / "last.ckpt" if folder else None
     if last is not None and last.is_file():
-        log.info("to continue: main fit --config %s --ckpt_path %s", last.parents[1] / "config.yaml", last)
+        log.info("to continue: main fit --run.run_id %s", last.parents[1])
 
 
 SDK_SETTINGS = {
@@ -101,6 +114,9 @@ SDK_SETTINGS = {
 
 RUN_VARIABLE = "SALT_RUN_FOLDER"
 """Processes that Lightning starts for further devices find the run folder of the first one here."""
+
+START_VARIABLE = "SALT_RUN_START"
+"""They find here what the first one decided to begin from."""
 
 
 class _Handler(logging.Handler):
@@ -126,7 +142,7 @@ def quieten() -> None:
         ".*GPU available but not used.*",
         ".*LightningCLI's args parameter.*",
         ".*It is recommended to use .*sync_dist=True.*",
-        ".*Experiment logs directory .* exists and is not empty.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
         ".*The dirpath has changed from.*",
         ".*callbacks used to create the checkpoint need to be provided.*",
         ".*resuming from a checkpoint that ended before the epoch ended.*",  # Our loader goes on there.

@@ -46,7 +46,15 @@ def only_run(root: Path) -> Path:
 
 def test_a_run_leaves_what_is_needed_to_repeat_it(run_folder: Path) -> None:
     names = sorted(p.name for p in run_folder.iterdir())
-    assert names == ["ckpts", "config.yaml", "metadata.yaml", "metrics.csv", "norm_dict.yaml"]
+    assert names == [
+        ".lock",
+        "ckpts",
+        "config.yaml",
+        "lineage.json",
+        "metadata.yaml",
+        "metrics.csv",
+        "norm_dict.yaml",
+    ]
     checkpoints = sorted(p.name for p in (run_folder / "ckpts").iterdir())
     assert checkpoints[-1] == "last.ckpt"
     assert len(checkpoints) == 3
