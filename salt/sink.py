@@ -1,6 +1,8 @@
 """A file for HDF5 to write to that may run out of disk without taking HDF5 down with it."""
 
+import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -8,7 +10,8 @@ class Sink:
     """What h5py needs of a file object, over a plain file.
 
     HDF5 cannot close a file whose writes fail; it ends in a crash of the interpreter. So a write that fails is kept in
-    memory, as are all later ones, which lets HDF5 finish in peace. The trouble is raised by `check`.
+    memory, as are all later ones, which lets HDF5 finish in peace. The trouble is raised by `check`. While the file is
+    open it is locked, by which those of killed processes are told from it.
 
     Args:
         path: The file; it is made anew.
@@ -16,6 +19,8 @@ class Sink:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        with suppress(OSError):  # Some file systems have no locks.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._position = 0
         self._end = 0
         self._error: OSError | None = None

@@ -13,7 +13,7 @@ from salt.data.examine import examine
 from salt.data.formats import open_reader
 from salt.data.loader import StepLoader
 from salt.data.norms import dataset_scales, input_scales, load_class_weights, load_norms
-from salt.data.orders import Blocks, Order, Sequential, Single, Weak
+from salt.data.orders import Blocks, Order, Sequential, Single, Weak, share, whole_batches
 from salt.data.paths import describe_file, resolve
 from salt.data.source import Source
 from salt.data.space import StorageError
@@ -369,9 +369,17 @@ class JetDataModule(LightningDataModule):
         self._sources[part].close()
         jets = self._stores.get(part, self._sources[part])
         threads = reading_threads(usable_cores(), self._local_ranks, workers)
-        repeated = part == "train"
+        training = part == "train"
         return StepLoader(
-            jets, order, self._epoch, self._rank, self._world_size, workers, threads=threads, repeated=repeated
+            jets,
+            order,
+            self._epoch,
+            self._rank,
+            self._world_size,
+            workers,
+            threads=threads,
+            repeated=training,
+            cut=share if training else whole_batches(self.batch_size),
         )
 
     def _epoch(self) -> int:

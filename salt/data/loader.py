@@ -34,6 +34,7 @@ class StepLoader:
         context: How workers are started, ``fork`` or ``spawn``; None for the default of the system.
         threads: How many of each such process decompress at the same time.
         repeated: Whether the next epoch is expected to follow, so that its first batches are read in time.
+        cut: The part of a step that a rank takes, of so many.
 
     Attributes:
         waited: Seconds that the consumer has waited for batches, over all iterations.
@@ -51,6 +52,7 @@ class StepLoader:
         context: str | None = None,
         threads: int = 1,
         repeated: bool = False,
+        cut: Callable[[Array, int, int], Array] = share,
     ) -> None:
         self.source = source
         self.order = order
@@ -60,6 +62,7 @@ class StepLoader:
         self._rank = rank
         self._world_size = world_size
         self._repeated = repeated
+        self._cut = cut
         self._read = _Groups(source, threads)
         self._items = _Items()
         self._ahead: tuple[int, Iterator[Group | SaltError]] | None = None
@@ -113,7 +116,7 @@ class StepLoader:
 
     def _steps(self, epoch: int, first: int) -> Iterator[list[Array]]:
         for index in range(first, self.order.num_groups):
-            yield [share(step, self._rank, self._world_size) for step in self.order.group(epoch, index)]
+            yield [self._cut(step, self._rank, self._world_size) for step in self.order.group(epoch, index)]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ ascend, so that the slice of one rank lies in few blocks. Nothing here depends o
 and every position comes exactly once an epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -166,6 +166,17 @@ class Blocks(Sequential):
 def share(step: Array, rank: int, world_size: int) -> Array:
     """The part of a step that one rank takes; the parts differ in size by at most one jet, and may be empty."""
     return step[len(step) * rank // world_size : len(step) * (rank + 1) // world_size]
+
+
+def whole_batches(batch: int) -> Callable[[Array, int, int], Array]:
+    """Shares of a step that are batches of the same jets whatever the number of ranks; those of the end may be empty.
+
+    The last bits of a score depend on the batch in which it is computed, so scores do not depend on the ranks.
+
+    Args:
+        batch: Jets in a batch of one rank.
+    """
+    return lambda step, rank, world_size: step[batch * rank : batch * (rank + 1)]
 
 
 def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
