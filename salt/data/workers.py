@@ -6,7 +6,12 @@ MOST_ADVISED = 4
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Cores of this machine that this process, and others that train with it, may use.
+
+    Slurm may give each process its own ones, or tell them apart by nothing but these numbers.
+    """
+    if "SLURM_CPUS_ON_NODE" in os.environ:
+        return int(os.environ["SLURM_CPUS_ON_NODE"])
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

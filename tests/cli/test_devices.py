@@ -15,6 +15,7 @@ from conftest import SMALL
 from files import make_jets, write_structured
 
 from salt.cli.devices import find_launcher, settle_devices
+from salt.data.workers import advised_workers, usable_cores
 from salt.errors import ConfigError
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
@@ -201,3 +202,9 @@ def test_what_stops_the_writing_stops_all_processes(trained: Path, tmp_path: Pat
     assert "cannot write" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not [p for p in root.glob("logs/*/ckpts/*") if p.suffix != ".ckpt"]
+
+
+def test_the_cores_of_an_allocation_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "12")
+    assert usable_cores() == 12
+    assert advised_workers(usable_cores(), local_ranks=4) == 2
