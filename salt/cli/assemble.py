@@ -11,13 +11,15 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 
-from salt.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint
+from salt.callbacks.checkpoint import Checkpoint
+from salt.callbacks.checkpoint_io import AtomicCheckpointIO
 from salt.callbacks.epoch_line import EpochLine
 from salt.callbacks.freeze import Freeze
 from salt.callbacks.metrics_log import MetricsLog
 from salt.callbacks.predictions import PredictionWriter
 from salt.callbacks.run_folder import RunFolder
 from salt.callbacks.warm_start import LoadWeights
+from salt.cli.boundary import Boundary
 from salt.cli.devices import cluster_environment
 from salt.cli.watch import Watch
 from salt.errors import ConfigError
@@ -114,7 +116,7 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         **display,
         "default_root_dir": str(cli.state.folder.absolute()),
         "logger": loggers,
-        "callbacks": [folder, *callbacks],
+        "callbacks": [folder, *callbacks, Boundary(cli.state.signals)],
         "plugins": [*plugins, AtomicCheckpointIO()],
     }
 

@@ -2,23 +2,24 @@
 
 import logging
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from salt.cli.arguments import Arguments, adopt_comet_names, parse_flags
+from salt.cli.children import PARENT_VARIABLE, announce, join_family, wait_for
 from salt.cli.devices import global_rank
+from salt.cli.disk import disk_advice, said
 from salt.cli.lean import import_lightning
 from salt.cli.memory import Step, memory_advice
+from salt.cli.signals import Signals, Stopped
 from salt.errors import ConfigError, SaltError
 from salt.runs.attempt import RunningAttempt
 
 log = logging.getLogger(__name__)
-
-TERMINATED = 128 + 15
-"""The exit code of a command that SIGTERM ended."""
 
 
 @dataclass
@@ -28,8 +29,9 @@ class RunState:
     Args:
         folder: The run folder, once it is made.
         trained: Whether a batch was trained, after which the folder is worth keeping.
-        interrupted: Whether Ctrl-C ended the command.
         step: The step that is under way.
+        signals: What signals have asked for.
+        children: Processes that work on further devices.
         attempt: What this process notes in the lineage of the run, if it is the first one.
         outcome: A word for how a signal ended the attempt, if one did.
         global_step: Tells how many optimiser steps are done.
@@ -37,8 +39,9 @@ class RunState:
 
     folder: Path | None = None
     trained: bool = False
-    interrupted: bool = False
     step: Step | None = None
+    signals: Signals = field(default_factory=Signals)
+    children: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     attempt: RunningAttempt | None = None
     outcome: str | None = None
     global_step: Callable[[], int | None] = lambda: None
@@ -51,27 +54,42 @@ def run(verb: str, argv: Sequence[str]) -> int:
         The exit code.
     """
     arguments = parse_flags(argv)
+    further = join_family(os.environ)
+    if not further:
+        announce()
+    state = RunState()
+    try:
+        with state.signals:
+            _begin()
+            from salt.cli.attempt import attempt_recorded
+
+            with attempt_recorded(state):
+                _run(verb, arguments, state)
+    except Stopped as stop:  # A signal came before the attempt began, or after it was recorded.
+        return stop.code
+    except SystemExit:
+        if further:  # Lightning kills all processes if one of them does not end with 0.
+            return 0
+        raise
+    finally:
+        wait_for(state.children)
+        for name in (RUN_VARIABLE, START_VARIABLE, PARENT_VARIABLE):
+            os.environ.pop(name, None)
+    return 0
+
+
+def _begin() -> None:
+    """Imports Lightning with the settings that it and other libraries read then."""
     os.environ.update(adopt_comet_names(os.environ))
     for key, value in SDK_SETTINGS.items():
         os.environ.setdefault(key, value)
     import_lightning()
-    from salt.cli.attempt import attempt_recorded
-
     quieten()
-    state = RunState()
-    try:
-        with attempt_recorded(state):
-            _run(verb, arguments, state)
-    finally:
-        os.environ.pop(RUN_VARIABLE, None)
-        os.environ.pop(START_VARIABLE, None)
-    return 0
 
 
 def _run(verb: str, arguments: Arguments, state: RunState) -> None:
     """Runs a command, and turns errors that a user can do something about into their words."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from salt.cli.lightning_cli import SaltCLI
 
@@ -82,18 +100,20 @@ def _run(verb: str, arguments: Arguments, state: RunState) -> None:
     except SaltError:
         raise
     except Exception as error:  # The loss of a worker interrupts any code, which may wrap it in an error of its own.
-        advice = memory_advice(error, state.step)
+        earlier = said(error)
+        if earlier is not None:
+            raise earlier from None
+        advice = memory_advice(error, state.step) or disk_advice(error)
         if advice is None:
             raise
         raise SaltError(advice) from None
-    except SIGTERMException:
-        say_how_to_continue(state.folder)
-        raise SystemExit(TERMINATED) from None
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        if state.interrupted:
+    except Stopped as stop:
+        state.outcome = stop.outcome
+        if stop.outcome != "requeued":
             say_how_to_continue(state.folder)
+        if stop.outcome == "interrupted":
             raise KeyboardInterrupt from None
-        raise
+        raise SystemExit(stop.code) from None
 
 
 def say_how_to_continue(folder: Path | None) -> None:

@@ -5,12 +5,30 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from salt.batch import JetBatch
+from salt.cli.children import kill
 from salt.cli.memory import Step
 from salt.cli.run import RunState
+from salt.cli.signals import Stopped
+
+
+class OwnSignals:
+    """Stands where Lightning's handlers of signals are set up, and sets none up.
+
+    Those save, and talk to other ranks, in the midst of whatever a signal interrupts, where ranks that are out of step
+    wait for each other for ever.
+    """
+
+    received_sigterm = False
+
+    def register_signal_handlers(self) -> None:
+        """Leaves the handlers of the command as they are."""
+
+    def teardown(self) -> None:
+        """There is nothing to put back."""
 
 
 class Watch(Callback):
-    """Remembers the step that is under way, that a batch was trained, and that Ctrl-C ended it.
+    """Remembers the step that is under way, that a batch was trained, and the processes of further devices.
 
     Args:
         state: Where it is remembered.
@@ -18,6 +36,11 @@ class Watch(Callback):
 
     def __init__(self, state: RunState) -> None:
         self.state = state
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Takes the answer to signals out of Lightning's hands; takes note of the processes that it started."""
+        trainer._signal_connector = OwnSignals()  # type: ignore[assignment]
+        self.state.children = list(getattr(trainer.strategy.launcher, "procs", []))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: JetBatch, batch_idx: int
@@ -56,8 +79,9 @@ class Watch(Callback):
     on_predict_batch_end = on_validation_batch_end
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Takes note of Ctrl-C."""
-        self.state.interrupted = isinstance(exception, KeyboardInterrupt)
+        """Ends the processes of further devices, which would wait for this one; after a vote they end by themselves."""
+        if not (isinstance(exception, Stopped) and exception.agreed):
+            kill(self.state.children)
 
     def _begin(self, kind: str, trainer: Trainer, pl_module: LightningModule, batch: JetBatch) -> None:
         self.state.step = Step(

@@ -1,16 +1,21 @@
 """The loader of batches: groups are read by workers, and handed out step by step."""
 
+import atexit
+import os
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from salt.batch import JetBatch
+from salt.data.family import begin_reader
 from salt.data.group import Group, read_group
 from salt.data.orders import Order, share
 from salt.data.reader import Array
@@ -79,7 +84,9 @@ class StepLoader:
                     pin_memory=torch.cuda.is_available(),
                     multiprocessing_context=context,
                     generator=torch.Generator(),
+                    worker_init_fn=partial(begin_reader, os.getpid()),
                 )
+            atexit.register(_end_workers, weakref.ref(self._workers))
 
     def __len__(self) -> int:
         """The number of steps of an epoch."""
@@ -125,6 +132,13 @@ def _own_advice_on_workers() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         yield
+
+
+def _end_workers(loader: "weakref.ref[DataLoader[Group | SaltError]]") -> None:
+    """Lets workers end when the interpreter does; else Python would send SIGTERM, from which they do not end soon."""
+    workers = loader()
+    if workers is not None and workers._iterator is not None:
+        workers._iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
 class _Items:

@@ -29,7 +29,7 @@ def test_a_signal_ends_a_training_cleanly(sent: signal.Signals, code: int, tmp_p
     process.stderr.close()
     assert process.wait(60) == code, rest
     assert "Traceback" not in rest
-    assert "to continue: main fit --config" in rest
+    assert "to continue: main fit --run.run_id" in rest
     left = subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True, text=True, check=False)
     assert left.stdout == "", "a process lives on"
     (folder,) = (tmp_path / "logs").iterdir()
