@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,17 +80,12 @@ def check_contents(folder: Path) -> None:
 
 def find_staged(folder: Path) -> list[Staged]:
     """All that lies staged in a folder and belongs to the present user."""
-    return [_look(lease) for lease in _leases(folder)]
+    return [found for lease in _leases(folder) for found in _look(lease)]
 
 
 def clean_staged(folder: Path) -> list[Staged]:
     """Removes what no process uses; returns what that was."""
-    removed = []
-    for lease in _leases(folder):
-        found = _look(lease)
-        if not found.held and lease.discard_leftover():
-            removed.append(found)
-    return removed
+    return [found for lease in _leases(folder) for found in _look(lease) if not found.held and lease.discard_leftover()]
 
 
 def discard_leftovers(folder: Path) -> None:
@@ -105,10 +100,12 @@ def _leases(folder: Path) -> list[Lease]:
     return [Lease(folder, name) for name in sorted(found)]
 
 
-def _look(lease: Lease) -> Staged:
-    size = sum(_bytes(path) for path in (lease.path, lease.unfinished))
-    users = tuple(lease.users())
-    return Staged(lease.path, _read_contents(lease.path), size, lease.is_held(), users)
+def _look(lease: Lease) -> Iterator[Staged]:
+    """What a lease is about, unless it vanishes meanwhile."""
+    users, held = tuple(lease.users()), lease.is_held()
+    contents, sizes = _read_contents(lease.path), [_bytes(path) for path in (lease.path, lease.unfinished)]
+    if held or lease.path.exists() or lease.unfinished.exists():
+        yield Staged(lease.path, contents, sum(sizes), held, users)
 
 
 def _read_contents(folder: Path) -> Contents | None:
@@ -120,11 +117,15 @@ def _read_contents(folder: Path) -> Contents | None:
 
 
 def _bytes(folder: Path) -> int:
-    """What the files of a folder take; it may vanish meanwhile."""
-    return sum(_taken(path) for path in folder.glob("*"))
+    """What the files of a folder take, as far as they do not vanish meanwhile."""
+    try:
+        paths = list(os.scandir(folder))
+    except OSError:
+        return 0
+    return sum(_taken(path) for path in paths)
 
 
-def _taken(path: Path) -> int:
+def _taken(path: os.DirEntry[str]) -> int:
     try:
         return path.stat().st_blocks * 512
     except OSError:
