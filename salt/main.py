@@ -15,6 +15,7 @@ Trains jet taggers on HDF5 files of simulated jets.
   predict    score any file:           main predict --config logs/RUN/config.yaml --data.test_file data.h5
   validate   losses and metrics of a checkpoint on the validation file
   simulate   make training, validation and test files with Pythia
+  runs       list, show and compare trainings and their ancestry: main runs tree
   stage      list or remove what lies on fast storage: main stage list /dev/shm/$USER
   rejection  c- and light-jet rejection of a prediction file: main rejection FILE --plot rejection.png
 
@@ -87,13 +88,18 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[1:])
 
+    def runs(words: list[str]) -> int:
+        from salt.commands.runs import run
+
+        return run(words[1:])
+
     def stage(words: list[str]) -> int:
         from salt.commands.stage import run
 
         return run(words[1:])
 
     trainers = dict.fromkeys(("fit", "validate", "test", "predict"), trainer)
-    return {**trainers, "rejection": rejection, "simulate": simulate, "stage": stage}
+    return {**trainers, "rejection": rejection, "runs": runs, "simulate": simulate, "stage": stage}
 
 
 if __name__ == "__main__":

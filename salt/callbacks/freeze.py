@@ -59,7 +59,7 @@ class Freeze(Callback):
         self._frozen = [parameters[name] for name in names]
         epochs = self.options.freeze_epochs
         if epochs is None or trainer.current_epoch < epochs:
-            until = "for the whole training" if epochs is None else f"for {epochs} epochs"
+            until = "for the whole training" if epochs is None else f"until epoch {epochs} ends"
             total = sum(p.numel() for p in self._frozen)
             log.info(f"{total:,} parameters stay as they are {until}")
 

@@ -90,7 +90,7 @@ class LoadWeights(Callback):
 
     def _print(self, saved: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
         loaded = set(self.loaded)
-        table = Table("part of the model", title=f"weights of {self.path}", title_justify="left", box=None)
+        table = Table("part of the model", box=None, pad_edge=False)
         for heading in ("loaded", "skipped", "missing"):
             table.add_column(heading, justify="right")
         parts = dict.fromkeys(part_of(key) for key in [*ours, *saved])
@@ -101,6 +101,7 @@ class LoadWeights(Callback):
                 _count(part, (key for key in ours if key not in saved), ours),
             )
             table.add_row(part, *(f"{count:,}" if count else "" for count in counts))
+        log.info("weights of %s, in numbers of values:", self.path)
         Console(file=sys.stderr, width=110).print(table)
 
 

@@ -108,8 +108,8 @@ class SaltCLI(LightningCLI):
         tree, run = layers.tree, layers.run
         ckpt_path = tree.pop("ckpt_path", None)
         overwrite = bool(tree.pop("overwrite", False))
-        tree = without_source(finish(tree), self.start)
         self._named = tree
+        tree = without_source(finish(tree), self.start)
         if self.verb != "fit":
             self.scoring = scoring(self.verb, tree, run, ckpt_path, layers.asked, overwrite)
             tree = self.scoring.tree
@@ -128,16 +128,20 @@ class SaltCLI(LightningCLI):
         trees = [load_config(name)[0] for name in self.arguments.configs]
         environment = read_environment(self.options, trees, self.verb)
         layers = merge_layers(self.arguments, environment)
+        self._check_options(layers.tree)
         beneath = self._beneath(layers.tree)
-        if beneath is not None:
-            configs = (str(beneath), *self.arguments.configs)
-            layers = merge_layers(replace(self.arguments, configs=configs), environment)
+        if beneath is None:
+            return layers
+        return merge_layers(replace(self.arguments, configs=(str(beneath), *self.arguments.configs)), environment)
+
+    def _check_options(self, tree: Tree) -> None:
+        """Refuses what the parser would not even be asked about before runs are looked for."""
         known = set(self.options) | {"ckpt_path", "overwrite"}
-        groups = {k.split(".")[0] for k in known}
-        for key in layers.tree:
-            if key not in groups:
+        known |= {key.split(".")[0] for key in known}
+        run = tree.get("run")
+        for key in [*tree, *(f"run.{key}" for key in (run if isinstance(run, Mapping) else {}))]:
+            if key not in known:
                 raise unknown_option(key, self.options)
-        return layers
 
     def _beneath(self, tree: Tree) -> Path | None:
         """The stored config of the run that is asked for, which lies beneath what else is asked for."""
