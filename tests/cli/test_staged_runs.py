@@ -155,3 +155,13 @@ def test_two_processes_of_one_training_share_one_copy(
     process.communicate()
     assert process.returncode == 0
     assert staged(tmp_path) == []
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_two_processes_do_without_storage_together(fit, tmp_path: Path, optional: bool) -> None:
+    (tmp_path / "fast").write_text("a file")
+    process = fit(f"--data.stage_optional={optional}", "--trainer.max_epochs=1", "--trainer.devices=2")
+    said = process.communicate()[1]
+    assert "data.move_files_temp: fast cannot be used: File exists" in said
+    assert process.returncode == (0 if optional else 1), said
+    assert ("epoch 1/1" in said) == ("; the files are read where they are\n" in said) == optional
