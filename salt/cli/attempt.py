@@ -13,7 +13,7 @@ from salt.cli.devices import from_leader
 from salt.cli.run import RUN_VARIABLE, RunState
 from salt.cli.start import Start
 from salt.errors import ConfigError
-from salt.runs.attempt import RunningAttempt, slurm_job
+from salt.runs.attempt import RunningAttempt, batch_job
 from salt.runs.configs import Difference
 from salt.runs.folder import LAST, copy_with_hash, hash_of, run_of
 from salt.runs.lineage import Parent, read_lineage
@@ -44,12 +44,12 @@ def open_run(start: Start, make_folder: Callable[[], Path], command: Sequence[st
         if start.folder is not None:
             folder = Path(start.folder)
             _check_weights(start, folder)
-            state.attempt = RunningAttempt(folder, command, slurm_job(os.environ), new=False)
+            state.attempt = RunningAttempt(folder, command, batch_job(os.environ), new=False)
             return str(folder)
         folder = make_folder()
         try:
             parent = _take_over(start, folder)
-            state.attempt = RunningAttempt(folder, command, slurm_job(os.environ), start.kind, parent)
+            state.attempt = RunningAttempt(folder, command, batch_job(os.environ), start.kind, parent)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

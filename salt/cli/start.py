@@ -11,7 +11,7 @@ from salt.cli.devices import from_leader
 from salt.cli.run import START_VARIABLE
 from salt.cli.scoring import best_checkpoint, existing_checkpoint
 from salt.errors import ConfigError
-from salt.runs.attempt import slurm_job
+from salt.runs.attempt import batch_job, started_again
 from salt.runs.configs import read_config
 from salt.runs.folder import LAST, find_run, is_run, run_of, run_of_job, stored_config
 from salt.runs.lineage import FORK, NEW, WARM_START
@@ -127,8 +127,8 @@ def _restart(root: Path, folder: Path, warm: Mapping[str, Any], requeued: bool =
 
 def _requeued_run(root: Path, command: Sequence[str]) -> Path | None:
     """The run of this batch job, if the batch system started it once more."""
-    job = slurm_job(os.environ)
-    if job is None or int(os.environ.get("SLURM_RESTART_COUNT") or 0) < 1:
+    job = batch_job(os.environ)
+    if job is None or not started_again(os.environ):
         return None
     return run_of_job(root, job, command)
 

@@ -111,6 +111,16 @@ def alive_message(folder: Path) -> str:
     )
 
 
+def batch_job(environ: Mapping[str, str]) -> str | None:
+    """The job of a batch system that this process is of: what ``SALT_JOB`` says, or the job of Slurm."""
+    return environ.get("SALT_JOB") or slurm_job(environ)
+
+
+def started_again(environ: Mapping[str, str]) -> bool:
+    """Whether the batch system may have started this job before. ``SALT_JOB`` names jobs that train once."""
+    return "SALT_JOB" in environ or int(environ.get("SLURM_RESTART_COUNT") or 0) >= 1
+
+
 def slurm_job(environ: Mapping[str, str]) -> str | None:
     """The Slurm job of this process, such as ``slurm:123`` or, in an array, ``slurm:123_4``."""
     task = environ.get("SLURM_ARRAY_TASK_ID")
