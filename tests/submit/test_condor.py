@@ -77,7 +77,7 @@ def log_of(root: Path, job: str) -> str:
 @pytest.mark.slow
 def test_a_job_that_is_started_again_goes_on_in_its_run(tmp_path: Path) -> None:
     flags = ["--config", "simple", "--trainer.logger=false", "--trainer.accelerator=cpu", "--data.batch_size=20"]
-    flags += ["--trainer.max_epochs=40", "--data.num_train=2000", "--data.num_val=100", "--data.num_workers=0"]
+    flags += ["--trainer.max_epochs=12", "--data.num_train=1000", "--data.num_val=100", "--data.num_workers=0"]
     first = start(tmp_path, "7.2", *flags, runs=3)
     end = time.monotonic() + 120
     while "epoch 2/" not in log_of(tmp_path, "7.2"):
