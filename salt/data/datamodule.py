@@ -335,7 +335,11 @@ class JetDataModule(LightningDataModule):
     def _give_up_staging(self, originals: dict[str, Source], failures: Sequence[SaltError]) -> None:
         self._release()
         self._sources = originals
-        failure = failures[0] if failures else StorageError("data.move_files_temp: another process of this training could not use it")
+        failure = (
+            failures[0]
+            if failures
+            else StorageError("data.move_files_temp: another process of this training could not use it")
+        )
         if not self.stage_optional or not isinstance(failure, StorageError):
             raise failure
         log.warning("%s; the files are read where they are", str(failure).replace("\n", "; "))
