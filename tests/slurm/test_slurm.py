@@ -14,6 +14,8 @@ import torch
 import yaml
 from slurm_cluster import Cluster, cluster, missing
 
+from salt.runs.lineage import read_lineage
+
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 SCRIPT = Path(__file__).resolve().parents[2] / "submit" / "submit_slurm.sh"
@@ -138,3 +140,24 @@ def test_a_cancelled_job_leaves_no_process_and_no_staged_file(slurm: Cluster, tm
     assert sum(path.stat().st_size for path in stage.rglob("*") if path.is_file()) == 0
     (run,) = runs(root)
     torch.load(run / "ckpts" / "last.ckpt", weights_only=True)
+
+
+def test_the_signal_before_the_time_limit_leads_to_a_second_start_that_goes_on(slurm: Cluster, tmp_path: Path) -> None:
+    root, whole = folder(tmp_path / "root"), folder(tmp_path / "whole")
+    callbacks = "{SaveWeights: {class_path: each_rank.SaveWeights}, Slow: {class_path: each_rank.Slow}}"
+    words = [*TRAINING, "--trainer.max_epochs=6", "--data.num_workers=2", f"--trainer.callbacks={callbacks}"]
+    job = slurm.submit(root, "--nodes=2", str(SCRIPT), *words)
+    until(root, job, "epoch 2/")
+    time.sleep(0.4)  # Into an epoch, the ranks at different places of it.
+    slurm.call("scancel", "--signal=USR1", job)
+    until(root, job, "start 1", timeout=180)
+    assert slurm.wait(job) == {job: "COMPLETED"}, log_of(root, job)
+    (run,) = runs(root)
+    first, second = read_lineage(run).attempts
+    assert (first.outcome, second.outcome) == ("requeued", "finished"), log_of(root, job)
+    assert first.job == second.job == f"slurm:{job}"
+    assert second.from_step == first.to_step
+    assert second.to_step == 6 * 4
+    assert len(re.findall("epoch 2/6", log_of(root, job))) == 1
+    plain(whole, *words)
+    assert_same(weights(root), weights(whole))
