@@ -44,18 +44,13 @@ class JetBatch:
             self.slots,
         )
 
-    def parts(self, most: int) -> list["JetBatch"]:
-        """Consecutive jets with at most `most` constituents of all inputs together, unless one jet alone has more."""
-        if sum(x.values.shape[0] for x in self.constituents.values()) <= most:
-            return [self]
-        counts = torch.stack([x.host_counts for x in self.constituents.values()]).sum(0).tolist()
-        edges, held = [0], 0
-        for jet, count in enumerate(counts):
-            if held and held + count > most:
-                edges.append(jet)
-                held = 0
-            held += count
-        return [self._jets(*span) for span in pairwise([*edges, len(self)])]
+    def parts(self, number: int) -> list["JetBatch"]:
+        """Consecutive jets in at most `number` parts of about as many constituents, of all inputs together."""
+        counts = torch.stack([x.host_counts for x in self.constituents.values()]).sum(0)
+        wanted = torch.arange(1, number) * (int(counts.sum()) / number)
+        cuts = torch.searchsorted(counts.cumsum(0).double(), wanted.double()) + 1
+        edges = sorted({0, *cuts.clamp(max=len(self) - 1).tolist(), len(self)})
+        return [self._jets(*span) for span in pairwise(edges)]
 
     def _jets(self, start: int, stop: int) -> "JetBatch":
         spans = {JETS: slice(start, stop)}

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError
@@ -17,6 +16,7 @@ from salt.model import JetTagger
 from salt.nn import EncoderFactory, PoolingFactory
 from salt.nn.buckets import to_device
 from salt.optim.schedules import OneCycle
+from salt.parts import how_many, losses_in_parts
 from salt.tasks import Loss, Task, TaskFactory
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Tagger(LightningModule):
             embed_hidden=embed_hidden,
             registers=registers,
         )
+        self.compiled = compile
         if compile:
             self.model.compile_parts()
         self._epoch: dict[str, list[Tensor]] = defaultdict(list)
@@ -141,35 +142,48 @@ class Tagger(LightningModule):
 
     def training_step(self, batch: JetBatch, batch_idx: int) -> Tensor:
         """The loss whose gradient, averaged over devices, is that of the mean over the whole global batch."""
-        sums, own_counts = self._losses(batch)
-        totals = self._over_devices(torch.stack([sums.detach().double(), own_counts.double()], dim=1))
-        counts = totals[:, 1].clamp(min=_TINY)
+        own_counts = torch.stack([task.count(batch).double() for task in self.tasks.values()])
+        counts = self._over_devices(own_counts)
         weights = self._weights(counts)
-        means = totals[:, 0] / counts
+        # Lightning averages gradients over devices; the counts are those of all of them.
+        scale = weights * self.trainer.world_size / counts.clamp(min=_TINY)
+        sums, loss = self._losses(batch, scale.to(self._float))
+        totals = torch.stack([self._over_devices(sums.double()), counts], dim=1)
+        means = totals[:, 0] / counts.clamp(min=_TINY)
         self._trained = [sum(self._trained, totals)]
         self.log("train/loss", (weights * means).sum(), batch_size=len(batch), prog_bar=True)
         for name, mean in zip(self.tasks, means, strict=True):
             self.log(f"train/{name}/loss", mean, batch_size=len(batch))
-        # Lightning averages gradients over devices; the counts are those of all of them.
-        scale = (weights * self.trainer.world_size / counts).to(sums.dtype)
-        return (scale * sums).sum()
+        return loss
 
-    def _losses(self, batch: JetBatch) -> tuple[Tensor, Tensor]:
-        """The [K] sums of the losses of the tasks, and their [K] counts.
+    def _losses(self, batch: JetBatch, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """The [K] sums of the losses of the tasks, and the loss of the step."""
+        threads, number = how_many(
+            batch,
+            self.trainer.datamodule.most_constituents,  # type: ignore[attr-defined]
+            self.model,
+            in_threads=not self.compiled,
+        )
+        if number == 1:
+            sums = self._sums(batch)
+            return sums.detach(), (sums * scale).sum()
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return losses_in_parts(
+            batch.parts(number),
+            self._sums,
+            scale,
+            [p for p in self.parameters() if p.requires_grad],
+            threads,
+            1.0 if scaler is None else scaler.get_scale(),
+        )
 
-        A batch with too many constituents is done in parts, of which nothing but the sums is kept: each part is
-        computed once more for its gradient (Chen et al. 2016, arXiv:1604.06174).
-        """
-        parts = batch.parts(self.trainer.datamodule.most_constituents)  # type: ignore[attr-defined]
-        if len(parts) == 1:
-            return self._part_losses(batch)
-        each = [checkpoint(self._part_losses, part, use_reentrant=False) for part in parts]
-        return torch.stack([sums for sums, _ in each]).sum(0), torch.stack([counts for _, counts in each]).sum(0)
-
-    def _part_losses(self, batch: JetBatch) -> tuple[Tensor, Tensor]:
+    def _sums(self, batch: JetBatch) -> Tensor:
         raw = self.model(batch)
-        losses = [task.loss(raw[name], batch) for name, task in self.tasks.items()]
-        return torch.stack([loss.sum for loss in losses]), torch.stack([loss.count for loss in losses])
+        return torch.stack([task.loss(raw[name], batch).sum for name, task in self.tasks.items()])
+
+    @property
+    def _float(self) -> torch.dtype:
+        return torch.promote_types(next(self.parameters()).dtype, torch.float32)
 
     def _weights(self, like: Tensor) -> Tensor:
         """The [K] weights of the tasks; on a GPU a copy for which the host does not wait."""

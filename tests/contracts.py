@@ -102,6 +102,7 @@ def check_task(make: TaskFactory) -> None:
         assert loss.sum.requires_grad
         assert not loss.count.requires_grad
         assert loss.count > 0, "the labels of the check are no targets of this task"
+        assert torch.equal(task.count(batch).to(loss.count.dtype), loss.count)
 
         singles = [
             (task(_embedding(task.input, embedding.jets[b : b + 1], None if rows is None else jets_of(rows)[b])), one)

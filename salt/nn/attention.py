@@ -24,14 +24,20 @@ from torch.nn import functional
 from salt.errors import ConfigError, unknown
 from salt.graphs import outside_graphs
 from salt.nn.buckets import Plan, make_plan
+from salt.nn.dense import at_least_float32
+from salt.nn.dropout import dropped
+from salt.nn.linear import Linear
 from salt.ragged import Ragged
 
 Backend = Literal["rows", "sdpa", "varlen"]
 
 AUTO = "auto"
 
-VECTOR_BYTES = 64
-"""A row holds a multiple of this for each head, so that the softmax runs over whole vector registers."""
+SLOTS = 16
+"""A row has a multiple of this, so that the softmax, in float32 at least, runs over whole vector registers."""
+
+FEW_SHAPES = 16
+"""In half precision on a CPU the number of rows is a multiple of this, or a power of two: see `salt.nn.linear`."""
 
 LONG = 256
 """From this many constituents in one jet on, scores are not kept for the backward pass."""
@@ -144,7 +150,8 @@ def make_layout(x: Ragged, dtype: torch.dtype, embed_dim: int, num_heads: int, d
         return Varlen(x.offsets.to(torch.int32), 1 << max(x.max_count - 1, 0).bit_length())
     if backend == "sdpa" or x.num_jets == 1:
         return make_plan(x)
-    return make_rows(make_plan(x, VECTOR_BYTES // dtype.itemsize), num_heads, device)
+    few_shapes = FEW_SHAPES if dtype.itemsize == 2 and device.type == "cpu" else 1
+    return make_rows(make_plan(x, SLOTS, few_shapes), num_heads, device)
 
 
 def make_rows(plan: Plan, num_heads: int, device: torch.device) -> Rows:
@@ -235,7 +242,12 @@ def _sdpa(query_key_value: Tensor, plan: Plan, num_heads: int, dropout: float) -
     for x, bucket in zip(plan.split(query_key_value), plan.buckets, strict=True):
         q_bHLd, k_bHLd, v_bHLd = x.unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         mask = None if bucket.mask is None else bucket.mask[:, None].to(x.dtype)
-        out = functional.scaled_dot_product_attention(q_bHLd, k_bHLd, v_bHLd, mask, dropout)
+        if dropout:
+            score = q_bHLd @ k_bHLd.transpose(2, 3) * q_bHLd.shape[3] ** -0.5
+            weight = (score if mask is None else score + mask).softmax(-1)
+            out = dropped(weight, dropout) @ v_bHLd
+        else:
+            out = functional.scaled_dot_product_attention(q_bHLd, k_bHLd, v_bHLd, mask)
         parts.append(out.transpose(1, 2).flatten(2))
     return plan.join(parts)
 
@@ -260,10 +272,10 @@ class _SharedRows(torch.autograd.Function):
                 else:
                     score = q.new_empty(len(mask), num_heads, *mask.shape[1:]).copy_(mask[:, None]).flatten(0, 1)
                     score.baddbmm_(q, k.transpose(1, 2), alpha=scale)
-                weight = score.softmax(-1)
+                weight = at_least_float32(score).softmax(-1).to(score.dtype)
                 weights.append(weight)
                 if dropout:
-                    kept.append(functional.dropout(torch.ones_like(weight), dropout))
+                    kept.append(dropped(torch.ones_like(weight), dropout))
                     weight = weight * kept[-1]
                 torch.bmm(weight, v, out=result)
             ctx.save_for_backward(rows, *weights, *kept)
@@ -290,7 +302,8 @@ class _SharedRows(torch.autograd.Function):
                 d_weight = torch.bmm(d_result, v.transpose(1, 2))
                 if kept:
                     d_weight *= kept[i]
-                d_score = torch._softmax_backward_data(d_weight, weights[i], -1, d_weight.dtype)
+                d_weight, weight = at_least_float32(d_weight), at_least_float32(weights[i])
+                d_score = torch._softmax_backward_data(d_weight, weight, -1, weight.dtype).to(q.dtype)
                 torch.baddbmm(dq, d_score, k, beta=0, alpha=scale, out=dq)
                 torch.baddbmm(dk, d_score.transpose(1, 2), q, beta=0, alpha=scale, out=dk)
             gradients = out.index_select(0, layout.write_input)
@@ -327,8 +340,8 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
-        self.query_key_value = nn.Linear(embed_dim, 3 * embed_dim, bias=False)
-        self.out = nn.Linear(embed_dim, embed_dim)
+        self.query_key_value = Linear(embed_dim, 3 * embed_dim, bias=False)
+        self.out = Linear(embed_dim, embed_dim)
 
     def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
         """[T, D] to [T, D]."""

@@ -72,13 +72,14 @@ class Plan:
 
 
 @outside_graphs
-def make_plan(ragged: Ragged, unit: int = 1) -> Plan:
+def make_plan(ragged: Ragged, unit: int = 1, multiple: int = 1) -> Plan:
     """Cuts the jets of a batch into buckets, from their lengths on the host alone.
 
     Args:
         ragged: The jets.
         unit: The length of a row is a multiple of it; jets share rows as long as there is room. With 1 each row is
             one jet.
+        multiple: The number of rows in a bucket is a multiple of it or, below it, a power of two.
     """
     total = ragged.values.shape[0]
     if ragged.num_jets == 1:
@@ -95,9 +96,10 @@ def make_plan(ragged: Ragged, unit: int = 1) -> Plan:
     size = 0
     for begin, end in pairwise(_cut(*lengths.unique_consecutive(return_counts=True))):
         length = int(lengths[end - 1])
-        shapes.append((end - begin, length))
+        rows = _rounded(end - begin, multiple)
+        shapes.append((rows, length))
         starts.append(size + torch.arange(end - begin) * length)
-        size += (end - begin) * length
+        size += rows * length
     start_of_row = torch.empty_like(order).scatter_(0, order, torch.cat(starts))
 
     start_of_jet = start_of_row.index_select(0, row_of_jet) + start_in_row
@@ -119,6 +121,12 @@ def make_plan(ragged: Ragged, unit: int = 1) -> Plan:
         buckets.append(Bucket(rows, length, mask))
         at = here.stop
     return Plan(tuple(buckets), to_device(slots, device), to_device(inverse, device))
+
+
+def _rounded(rows: int, multiple: int) -> int:
+    if rows >= multiple:
+        return -(-rows // multiple) * multiple
+    return 1 << (rows - 1).bit_length()
 
 
 def _only_within(jet_bL: Tensor) -> Tensor:

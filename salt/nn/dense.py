@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from salt.errors import ConfigError, unknown
+from salt.nn.dropout import Dropout
+from salt.nn.linear import Linear
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -29,7 +31,7 @@ def make_dropout(rate: float) -> nn.Module:
     """Dropout, or nothing at rate 0; ConfigError outside [0, 1)."""
     if not 0 <= rate < 1:
         raise ConfigError(f"dropout is {rate}; it is a probability, at least 0 and below 1")
-    return nn.Dropout(rate) if rate else nn.Identity()
+    return Dropout(rate) if rate else nn.Identity()
 
 
 def check_sizes(what: str, sizes: Sequence[int]) -> None:
@@ -54,8 +56,8 @@ class SplitLinear(nn.Module):
 
     def __init__(self, in_dim: int, context_dim: int, out_dim: int) -> None:
         super().__init__()
-        self.rows = nn.Linear(in_dim, out_dim)
-        self.context = nn.Linear(context_dim, out_dim, bias=False)
+        self.rows = Linear(in_dim, out_dim)
+        self.context = Linear(context_dim, out_dim, bias=False)
         bound = (in_dim + context_dim) ** -0.5  # As nn.Linear would begin that sees both.
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
@@ -85,8 +87,8 @@ class Dense(nn.Module):
         check_sizes("hidden", hidden)
         layers: list[nn.Module] = []
         for before, after in zip([in_dim, *hidden], hidden, strict=False):
-            layers += [nn.Linear(before, after), make_activation(activation), make_dropout(dropout)]
-        self.layers = nn.Sequential(*layers, nn.Linear([in_dim, *hidden][-1], out_dim))
+            layers += [Linear(before, after), make_activation(activation), make_dropout(dropout)]
+        self.layers = nn.Sequential(*layers, Linear([in_dim, *hidden][-1], out_dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in_dim] to [..., out_dim]."""

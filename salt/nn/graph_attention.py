@@ -8,6 +8,7 @@ from salt.graphs import outside_graphs
 from salt.nn.buckets import Plan, make_plan
 from salt.nn.dense import make_activation, make_dropout
 from salt.nn.encoder import Encoder, check_depth
+from salt.nn.linear import Linear
 from salt.ragged import Ragged
 
 
@@ -31,7 +32,7 @@ class GraphAttentionLayer(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.dropout = make_dropout(dropout)
-        self.ends = nn.Linear(embed_dim, 2 * embed_dim)
+        self.ends = Linear(embed_dim, 2 * embed_dim)
         self.vector = nn.Parameter(torch.empty(num_heads, embed_dim // num_heads))
         nn.init.xavier_uniform_(self.vector)
 
@@ -73,7 +74,7 @@ class GraphAttentionBlock(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
         self.attention = GraphAttentionLayer(embed_dim, num_heads, dropout)
         self.activation = make_activation(activation)
-        self.out = nn.Linear(embed_dim, embed_dim)
+        self.out = Linear(embed_dim, embed_dim)
         self.dropout = make_dropout(dropout)
 
     def forward(self, x_TD: Tensor, plan: Plan) -> Tensor:

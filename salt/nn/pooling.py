@@ -1,9 +1,10 @@
 """One vector for each jet from those of its constituents; zeros for a jet that has none."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from salt.nn.dense import at_least_float32
 from salt.nn.encoder import Pooling
+from salt.nn.linear import Linear
 from salt.ragged import Ragged, softmax_rows, sum_rows
 
 
@@ -48,7 +49,7 @@ class AttentionPooling(Pooling):
 
     def __init__(self, *, embed_dim: int) -> None:
         super().__init__()
-        self.score = nn.Linear(embed_dim, 1, bias=False)
+        self.score = Linear(embed_dim, 1, bias=False)
 
     def forward(self, x: Ragged) -> Tensor:
         """[T, D] rows to [B, D]."""

@@ -9,6 +9,7 @@ from salt.errors import ConfigError
 from salt.nn.attention import Layout, SelfAttention, check_backend, make_layout
 from salt.nn.dense import make_activation, make_dropout
 from salt.nn.encoder import Encoder, check_depth
+from salt.nn.linear import Linear
 from salt.ragged import Ragged
 
 
@@ -28,10 +29,10 @@ class FeedForward(nn.Module):
     def __init__(self, embed_dim: int, hidden_dim: int, activation: str, gated: bool, dropout: float) -> None:
         super().__init__()
         self.gated = gated
-        self.expand = nn.Linear(embed_dim, 2 * hidden_dim if gated else hidden_dim)
+        self.expand = Linear(embed_dim, 2 * hidden_dim if gated else hidden_dim)
         self.activation = make_activation(activation)
         self.dropout = make_dropout(dropout)
-        self.reduce = nn.Linear(hidden_dim, embed_dim)
+        self.reduce = Linear(hidden_dim, embed_dim)
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """[T, D] to [T, D]."""

@@ -1,4 +1,4 @@
-"""What a task is: five verbs on the embedding of a batch."""
+"""What a task is: six verbs on the embedding of a batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Loss:
 
     Args:
         sum: Scalar, with gradient. 0, still connected to the head's parameters, where nothing is valid.
-        count: Scalar, without gradient. With class weights the sum of the weights of the valid targets.
+        count: Scalar, without gradient. With weights the sum of those of the valid targets.
     """
 
     sum: Tensor
@@ -62,7 +62,7 @@ class Task(nn.Module, ABC):
     """One thing to learn about the jets or the constituents of one input.
 
     A task of your own subclasses this, takes `name` and `embed_dim` as keyword-only arguments (the model sets them),
-    and implements the five verbs ``forward``, ``loss``, ``predict``, ``metrics`` and ``columns``.
+    and implements the six verbs ``forward``, ``count``, ``loss``, ``predict``, ``metrics`` and ``columns``.
 
     Args:
         name: The key of the task in the config.
@@ -84,6 +84,13 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def forward(self, embedding: Embedding) -> Any:
         """The raw outputs, such as logits, for whatever the other verbs need."""
+
+    @abstractmethod
+    def count(self, batch: JetBatch) -> Tensor:
+        """The scalar count that ``loss`` will have for the batch, from its labels alone.
+
+        It is known before the forward, so that the parts of a step, on one device or several, can be done one by one.
+        """
 
     @abstractmethod
     def loss(self, raw: Any, batch: JetBatch) -> Loss:

@@ -109,14 +109,17 @@ class Classification(Task):
         logits: Tensor = self.head(embedding)
         return logits
 
-    def loss(self, raw: Tensor, batch: JetBatch) -> Loss:
-        """The weighted cross-entropy, and the sum of the weights of the valid targets."""
+    def count(self, batch: JetBatch) -> Tensor:
+        """The sum of the weights of the valid targets."""
         label = batch.labels[self.target]
+        return torch.where(label >= 0, self.class_weight.index_select(0, label.clamp(min=0)), 0).sum()
+
+    def loss(self, raw: Tensor, batch: JetBatch) -> Loss:
+        """The weighted cross-entropy."""
         logits = at_least_float32(raw)
         weight = self.class_weight.to(logits.dtype)
-        each = functional.cross_entropy(logits, label, weight, ignore_index=-1, reduction="none")
-        count = torch.where(label >= 0, weight.index_select(0, label.clamp(min=0)), 0).sum()
-        return Loss(each.sum(), count)
+        each = functional.cross_entropy(logits, batch.labels[self.target], weight, ignore_index=-1, reduction="none")
+        return Loss(each.sum(), self.count(batch).to(logits.dtype))
 
     def predict(self, raw: Tensor) -> Mapping[str, Tensor]:
         """The probability of each class."""

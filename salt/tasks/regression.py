@@ -91,8 +91,12 @@ class Regression(Task):
         out: Tensor = self.head(embedding)
         return out
 
+    def count(self, batch: JetBatch) -> Tensor:
+        """How many valid labels all entries have together."""
+        return self._truth(batch, self.mean)[1].sum().to(self.mean.dtype)
+
     def loss(self, raw: Tensor, batch: JetBatch) -> Loss:
-        """The deviation summed over all valid labels of all entries, and how many these are."""
+        """The deviation summed over all valid labels of all entries."""
         estimate = at_least_float32(raw)
         truth, valid = self._truth(batch, estimate)
         compare = functional.mse_loss if self.kind == "mse" else functional.huber_loss

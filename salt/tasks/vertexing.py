@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError
 from salt.inputs import JETS, Target
 from salt.nn.dense import SplitLinear, after_first, at_least_float32, check_sizes
+from salt.nn.linear import Linear
 from salt.nn.pair_features import pair_features
-from salt.ragged import Pairs, pairs
+from salt.ragged import Pairs, pairs, sum_rows
 from salt.tasks.base import Column, Embedding, Loss, Task
 from salt.tasks.head import check_weight, total
 
@@ -72,7 +73,7 @@ class Vertexing(Task):
         self.target = target
         width = hidden[0] if hidden else 1
         self.both = SplitLinear(embed_dim, embed_dim, width)
-        self.difference = nn.Linear(embed_dim, width, bias=False)
+        self.difference = Linear(embed_dim, width, bias=False)
         self.rest = after_first(hidden, 1, activation, dropout)
 
     def forward(self, embedding: Embedding) -> PairLogits:
@@ -86,6 +87,12 @@ class Vertexing(Task):
         features_PD = pair_features(both_TD, self.difference(x.values), found)
         logits_P: Tensor = self.rest(features_PD).squeeze(-1)
         return PairLogits(logits_P, found, x.offsets, x.jet_T)
+
+    def count(self, batch: JetBatch) -> Tensor:
+        """The number of pairs whose members both have a label."""
+        x = batch.constituents[self.input]
+        labelled_B = sum_rows((batch.labels[self.target] >= 0).double(), x.jet_T, x.num_jets)
+        return (labelled_B * (labelled_B - 1) / 2).sum().float()
 
     def loss(self, raw: PairLogits, batch: JetBatch) -> Loss:
         """The binary cross-entropy over pairs whose members both have a label."""

@@ -12,16 +12,17 @@ counts = st.lists(st.one_of(st.integers(0, 12), st.just(60)), max_size=40)
 
 
 @settings(deadline=None, max_examples=60)
-@given(counts, st.sampled_from([1, 8, 32]))
-def test_each_jet_goes_into_a_rectangle_and_comes_back(sizes, unit):
+@given(counts, st.sampled_from([1, 8, 32]), st.sampled_from([1, 4]))
+def test_each_jet_goes_into_a_rectangle_and_comes_back(sizes, unit, multiple):
     x = Ragged.from_counts(torch.arange(sum(sizes)), torch.tensor(sizes, dtype=torch.int64))
-    plan = make_plan(x, unit)
+    plan = make_plan(x, unit, multiple)
     parts = plan.split(x.values)
     assert torch.equal(plan.join(parts), x.values)
     assert len(plan.buckets) <= MAX_BUCKETS
     slot = plan.join([torch.arange(p.numel()).view(p.shape) + 100_000 * k for k, p in enumerate(parts)])
     for k, (part, bucket) in enumerate(zip(parts, plan.buckets, strict=True)):
         assert part.shape == (bucket.num_rows, bucket.length)
+        assert not sizes or bucket.num_rows % multiple == 0 or bucket.num_rows in (0, 1, 2)
         lies_here = torch.isin(torch.arange(part.numel()) + 100_000 * k, slot).view(part.shape)
         mates = torch.ones(*part.shape, bucket.length, dtype=torch.bool) if bucket.mask is None else bucket.mask == 0
         assert mates.any(-1).all()

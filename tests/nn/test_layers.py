@@ -1,12 +1,16 @@
 """Dense networks, normalisation, embedding and pooling."""
 
+import copy
+
 import contracts
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from salt.errors import ConfigError, DataError
 from salt.nn import AttentionPooling, Embed, MeanPooling, Normalise, SumPooling
 from salt.nn.dense import ContextDense, Dense
+from salt.nn.linear import Linear
 from salt.statistics import Scale
 
 
@@ -93,3 +97,45 @@ def test_scales_that_cannot_be():
         with pytest.raises(DataError, match="variable 'z0' of input 'tracks'"):
             module.adopt({"d0": Scale(0, 1), "z0": bad})
     assert not module.fitted
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 257, 1000, 5121])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_in_half_precision(rows, bias):
+    """Forward and gradients as in float64, but for the rounding to 8 bits."""
+    torch.manual_seed(rows)
+    layer = Linear(24, 8, bias=bias)
+    exact = copy.deepcopy(layer).double()
+    x = torch.randn(rows, 24, requires_grad=True)
+    exact_x = x.detach().double().requires_grad_()
+    gradient = torch.randn(rows, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(x)
+    assert out.dtype == torch.bfloat16
+    out.backward(gradient.bfloat16())
+    exact(exact_x).backward(gradient.double())
+    pairs = [(out, exact(exact_x)), (x.grad, exact_x.grad)]
+    pairs += [(p.grad, q.grad) for p, q in zip(layer.parameters(), exact.parameters(), strict=True)]
+    for ours, true in pairs:
+        assert ours.shape == true.shape
+        assert (ours.double() - true).norm() < 0.01 * true.norm()
+
+
+def test_linear_layers_in_half_precision_have_few_shapes():
+    """Whatever the number of rows, the products have few, since code is made for each."""
+    shapes = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function._overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):
+                shapes.add(tuple(x.shape for x in args))
+            return function(*args, **(kwargs or {}))
+
+    layer = Linear(8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        for rows in range(3000, 3500, 7):
+            out = layer(torch.randn(rows, 8, requires_grad=True))
+            with Watch():
+                layer(torch.randn(rows, 8))
+                out.sum().backward()
+    assert 0 < len(shapes) <= 12
