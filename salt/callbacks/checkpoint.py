@@ -138,7 +138,10 @@ class Checkpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the best checkpoints and the last one."""
-        super().on_train_epoch_end(trainer, pl_module)
+        validated = self._validated == trainer.global_step
+        if validated or self.monitor is None or not self.monitor.startswith("val/"):
+            # Otherwise the training ends inside an epoch, and the metric is that of an earlier state.
+            super().on_train_epoch_end(trainer, pl_module)
         epoch = trainer.current_epoch + 1
         wanted = epoch % max(1, self._every_n_epochs) == 0 or epoch == trainer.max_epochs
         if wanted and self._saved_step != trainer.global_step:
