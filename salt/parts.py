@@ -26,12 +26,13 @@ Losses = Callable[[JetBatch], Tensor]
 """From a part to the [K] sums of its losses, with gradient."""
 
 
-def how_many(batch: JetBatch, most: int, model: nn.Module, in_threads: bool) -> tuple[int, int]:
+def how_many(batch: JetBatch, most: int, least: int, model: nn.Module, in_threads: bool) -> tuple[int, int]:
     """How a batch is cut.
 
     Args:
         batch: The jets.
         most: The largest number of constituents that a device holds at a time.
+        least: The smallest number of parts.
         model: It is computed in one thread if its dropout draws from the one generator that all threads share.
         in_threads: Whether it may be computed in several threads.
 
@@ -42,7 +43,7 @@ def how_many(batch: JetBatch, most: int, model: nn.Module, in_threads: bool) -> 
     side_by_side = 1
     if in_threads and batch.jets.device.type == "cpu" and _may_run_in_threads(model):
         side_by_side = max(1, min(torch.get_num_threads(), total // MIN_PART, len(batch)))
-    needed = max(side_by_side, -(-total // most))
+    needed = max(side_by_side, least, -(-total // most))
     return side_by_side, -(-needed // side_by_side) * side_by_side
 
 

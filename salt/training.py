@@ -158,11 +158,9 @@ class Tagger(LightningModule):
 
     def _losses(self, batch: JetBatch, scale: Tensor) -> tuple[Tensor, Tensor]:
         """The [K] sums of the losses of the tasks, and the loss of the step."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         threads, number = how_many(
-            batch,
-            self.trainer.datamodule.most_constituents,  # type: ignore[attr-defined]
-            self.model,
-            in_threads=not self.compiled,
+            batch, data.most_constituents, data.batches_per_step, self.model, in_threads=not self.compiled
         )
         if number == 1:
             sums = self._sums(batch)

@@ -98,9 +98,10 @@ def test_an_error_in_a_thread_is_that_of_the_step(batch):
 def test_how_a_batch_is_cut(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     batch = contracts.random_batch({"jets": 2, "tracks": 2}, model().targets, [30] * 100)
-    assert how_many(batch, 10_000, model(), in_threads=True) == (3, 3)  # 1000 constituents for each
-    assert how_many(batch, 10_000, model(), in_threads=False) == (1, 1)
-    assert how_many(batch, 700, model(), in_threads=True) == (3, 6)
-    assert how_many(batch, 700, model(), in_threads=False) == (1, 5)
+    assert how_many(batch, 10_000, 1, model(), in_threads=True) == (3, 3)  # 1000 constituents for each
+    assert how_many(batch, 10_000, 1, model(), in_threads=False) == (1, 1)
+    assert how_many(batch, 700, 1, model(), in_threads=True) == (3, 6)
+    assert how_many(batch, 700, 1, model(), in_threads=False) == (1, 5)
+    assert how_many(batch, 10_000, 8, model(), in_threads=True) == (3, 9)
     foreign = nn.Sequential(model(), nn.Dropout(0.1))
-    assert how_many(batch, 10_000, foreign, in_threads=True) == (1, 1)
+    assert how_many(batch, 10_000, 1, foreign, in_threads=True) == (1, 1)

@@ -4,11 +4,13 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loggers import Logger
 
 from salt.callbacks.checkpoint import Checkpoint
@@ -88,7 +90,7 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
     options = cli.config_init[cli.verb]["trainer"]
     callbacks = list(options.get("callbacks") or [])
     bar = options.get("enable_progress_bar")
-    display = {
+    display: dict[str, Any] = {
         "enable_progress_bar": sys.stderr.isatty() if bar is None else bar,
         "enable_model_summary": bool(options.get("enable_model_summary")),
     }
@@ -101,6 +103,7 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         callbacks.append(Watch(cli.state))
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
     callbacks += [*_beginning(cli), EpochLine(), Watch(cli.state)]
+    display |= _accumulation(cli, options, callbacks)
     if cli.state.folder is None:
         kept = [c for c in callbacks if not isinstance(c, Checkpoint)]
         return {**display, "logger": False, "callbacks": kept, "plugins": plugins, "enable_checkpointing": False}
@@ -119,6 +122,25 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         "callbacks": [folder, *callbacks, Boundary(cli.state.signals)],
         "plugins": [*plugins, AtomicCheckpointIO()],
     }
+
+
+def _accumulation(cli: "SaltCLI", options: Namespace, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    """Leaves accumulation to the training step, which divides the sums over all batches by their counts."""
+    if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
+        raise ConfigError(
+            "trainer.callbacks: GradientAccumulationScheduler changes the size of a step while it trains, which is not "
+            "possible; use trainer.accumulate_grad_batches"
+        )
+    batches = options["accumulate_grad_batches"]
+    if batches < 2:
+        return {}
+    cli.datamodule.accumulate(batches)
+    steps: dict[str, Any] = {"accumulate_grad_batches": 1}
+    if isinstance(limit := options["limit_train_batches"], int):
+        steps["limit_train_batches"] = -(-limit // batches)
+    if isinstance(interval := options["val_check_interval"], int):
+        steps["val_check_interval"] = max(1, interval // batches)
+    return steps
 
 
 def _beginning(cli: "SaltCLI") -> list[Callback]:

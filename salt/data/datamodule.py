@@ -125,6 +125,7 @@ class JetDataModule(LightningDataModule):
         self.batched_read = batched_read
         self.shuffle = shuffle
         self.reader = reader
+        self.batches_per_step = 1
         self.statistics: Statistics | None = None
         self._targets: tuple[Target, ...] = ()
         self._seed = 0
@@ -145,6 +146,10 @@ class JetDataModule(LightningDataModule):
                 raise ConfigError("a task is about an " + unknown("input", target.input, self.inputs, "in data.inputs"))
         self._targets = tuple(dict.fromkeys(targets))
         self._seed = seed
+
+    def accumulate(self, batches: int) -> None:
+        """Makes a step of training of several batches on each device: one of that size, computed in so many parts."""
+        self.batches_per_step = batches
 
     def setup(self, stage: str) -> None:
         """Opens and checks the files of a stage; for ``fit`` also measures what the model needs to know of them.
@@ -176,13 +181,14 @@ class JetDataModule(LightningDataModule):
     def train_dataloader(self) -> StepLoader:
         """Batches in the order that was asked for, another one each epoch."""
         source = self._sources["train"]
+        step = self._step * self.batches_per_step
         order: Order
         if not self.batched_read:
-            order = Single(source.num_jets, self._step, self._seed)
+            order = Single(source.num_jets, step, self._seed)
         elif self.shuffle == "weak":
-            order = Weak(source.num_jets, self._step, self._seed)
+            order = Weak(source.num_jets, step, self._seed)
         else:
-            order = Blocks.of(source.block_edges(), self._step, self._seed)
+            order = Blocks.of(source.block_edges(), step, self._seed)
         return self._loader("train", order)
 
     def val_dataloader(self) -> StepLoader | list[StepLoader]:

@@ -30,6 +30,33 @@ def test_a_batch_in_parts_is_the_whole_batch(command: Command, tmp_path: Path) -
                 assert float(value) == pytest.approx(float(other[key]), rel=1e-4), key
 
 
+@pytest.mark.parametrize("config", ["simple", "gn2"])
+def test_accumulated_batches_are_one_large_batch(config: str, command: Command, tmp_path: Path) -> None:
+    """Weights after one epoch, whose last step is smaller, agree to rounding, and so does what counts batches."""
+    flags = ("--data.num_train=170", "--trainer.max_epochs=1", "--trainer.limit_train_batches")
+    ways = {
+        "large": ("8", "--data.batch_size=40"),
+        "parts": ("32", "--data.batch_size=10", "--trainer.accumulate_grad_batches=4"),
+    }
+    for name, (limit, *way) in ways.items():
+        words = ("--config", config, *SMALL, *TRANSFORMER[: 2 * (config == "gn2")], *flags, limit, *way)
+        assert command("fit", *words, f"--trainer.default_root_dir={name}").code == 0
+    large, parts = (next((tmp_path / name).iterdir()) for name in ways)
+    assert [row["step"] for row in metrics(large)] == [row["step"] for row in metrics(parts)]
+    one, other = (weights(folder / "ckpts/last.ckpt") for folder in (large, parts))
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_that_changes_its_size(command: Command) -> None:
+    scheduler = (
+        "{class_path: lightning.pytorch.callbacks.GradientAccumulationScheduler, init_args: {scheduling: {1: 2}}}"
+    )
+    result = command("fit", "--config", "simple", *SMALL, f"--trainer.callbacks.Growing={scheduler}")
+    assert result.code == 2
+    assert result.err.startswith("error: trainer.callbacks: GradientAccumulationScheduler changes the size of a step")
+
+
 def test_what_is_wrong_with_the_cap(command: Command) -> None:
     result = command("fit", "--config", "simple", *SMALL, "--data.constituents_per_step=0")
     assert (result.code, result.err) == (2, "error: data.constituents_per_step is 0; it must be at least 1, or null\n")
