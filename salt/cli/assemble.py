@@ -25,6 +25,7 @@ from salt.cli.boundary import Boundary
 from salt.cli.devices import cluster_environment
 from salt.cli.watch import Watch
 from salt.errors import ConfigError
+from salt.runs.options import WarmStart
 
 if TYPE_CHECKING:
     from salt.cli.lightning_cli import SaltCLI
@@ -147,5 +148,7 @@ def _beginning(cli: "SaltCLI") -> list[Callback]:
     """What loads the first weights, and what keeps some of them as they are for a while."""
     options = cli.config_init[cli.verb]["run"].warm_start
     loading = LoadWeights(Path(cli.start.weights), options) if cli.start.weights else None
+    if cli.start.state and cli.state.folder is None:
+        loading = LoadWeights(Path(cli.start.state), WarmStart())
     freezing = Freeze(options, loading) if options.freezes else None
     return [each for each in (loading, freezing) if each is not None]

@@ -44,7 +44,13 @@ def open_run(start: Start, make_folder: Callable[[], Path], command: Sequence[st
         if start.folder is not None:
             folder = Path(start.folder)
             _check_weights(start, folder)
-            state.attempt = RunningAttempt(folder, command, batch_job(os.environ), new=False)
+            try:
+                state.attempt = RunningAttempt(folder, command, batch_job(os.environ), new=False)
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot write in run folder {folder}: {error.strerror}\n"
+                    "to go on in a run of your own, begin one with --run.fork_run_id"
+                ) from None
             return str(folder)
         folder = make_folder()
         try:
@@ -128,4 +134,7 @@ def attempt_recorded(state: RunState) -> Iterator[None]:
         raise
     finally:
         if state.attempt is not None:
-            state.attempt.end(state.outcome or outcome, code, state.global_step(), state.trained)
+            try:
+                state.attempt.end(state.outcome or outcome, code, state.global_step(), state.trained)
+            except OSError as error:
+                log.warning("cannot note in %s how this ended: %s", state.attempt.folder, error.strerror)

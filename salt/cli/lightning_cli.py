@@ -170,6 +170,7 @@ class SaltCLI(LightningCLI):
             return
         if config.trainer.fast_dev_run:
             config.trainer.logger = False
+            config.ckpt_path = None  # A trial has no epochs to add to a state; that the weights fit is tried.
             return
         root = config.trainer.default_root_dir or "logs"
         folder = open_run(self.start, lambda: make_run_folder(root, config.name), self.command, self.state)

@@ -111,6 +111,11 @@ def _restart(root: Path, folder: Path, warm: Mapping[str, Any], requeued: bool =
     if chosen is None and (folder / LAST).is_file():
         chosen = folder / LAST
     weights = None
+    if chosen is None and (others := sorted(path.name for path in (folder / "ckpts").glob("*.ckpt"))):
+        raise ConfigError(
+            f"run {folder.name} has lost its {LAST}\nto go on from another of its checkpoints: --run.warm_start "
+            f"{others[-1]} --run.warm_start.weights_only false"
+        )
     if chosen is None and begun_with:
         if not stored.get("weights_only", True):
             raise ConfigError(f"{folder} has lost its ckpts/last.ckpt, with which it began; begin a new run")
@@ -202,7 +207,10 @@ def without_source(tree: Mapping[str, Any], start: Start) -> dict[str, Any]:
 
 def config_of_run(tree: Mapping[str, Any]) -> Path | None:
     """The stored config of the run that ``run.run_id`` names to a verb that scores."""
-    run_id = _group(tree, "run").get("run_id")
+    run = _group(tree, "run")
+    run_id = run.get("run_id")
+    if run.get("fork_run_id"):
+        raise ConfigError("run.fork_run_id begins a training, so it is for main fit; run.run_id names a run to score")
     return stored_config(find_run(logs_folder(tree), str(run_id))) if run_id else None
 
 

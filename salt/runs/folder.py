@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from salt.errors import ConfigError, unknown
+from salt.errors import ConfigError, DataError, unknown
 from salt.files import complete_or_absent
 from salt.runs.lineage import NAME as LINEAGE
 from salt.runs.lineage import Lineage, read_lineage
@@ -84,7 +85,8 @@ def run_of_job(root: Path, job: str, command: Sequence[str]) -> Path | None:
 
 def _lineages(root: Path) -> Iterator[tuple[Path, Lineage]]:
     for folder in runs_in(root):
-        yield folder, read_lineage(folder)
+        with suppress(DataError):
+            yield folder, read_lineage(folder)
 
 
 def _newest(lineage: Lineage) -> str:

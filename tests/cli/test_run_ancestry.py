@@ -187,7 +187,7 @@ def test_ckpt_path_begins_a_run_that_knows_its_parent(parent: Path, command: Com
         (["--run.run_id=RUN", "--run.fork_run_id=RUN"], "both given"),
         (["--run.run_id=RUN", "--ckpt_path=x.ckpt"], "both say what to begin from"),
         (["--run.run_id=simple_2"], "unknown run 'simple_2' in logs; nearest: RUN"),
-        (["--run.fork_run_id=RUN/"], "unknown run"),
+        (["--run.fork_run_id=logs/simple_0"], "unknown run 'logs/simple_0' in logs"),
         (["--run.run_id=RUN"], "nothing was trained: the checkpoint has 2 finished epochs"),
         (["--run.fork_run_id=EMPTY"], "has no ckpts/last.ckpt; it has saved nothing yet"),
         (
@@ -196,6 +196,7 @@ def test_ckpt_path_begins_a_run_that_knows_its_parent(parent: Path, command: Com
         ),
         (["--run.warm_start=broken.ckpt", "--config=simple"], "broken.ckpt is no checkpoint of Salt"),
         (["--run.warm_start=RUN"], "no model is described"),
+        (["--run.run_id=OLD"], "has lost its ckpts/last.ckpt\nto go on from another of its checkpoints"),
         (["--run.fork_run_id=RUN", "--data.inputs.jets.variables=[eta, pt]"], "was trained with input 'jets'"),
         (["--run.forkrunid=RUN"], "unknown option 'run.forkrunid'; nearest: run.fork_run_id"),
         (["--run.run_id=RUN", "--model.embed_dim=16"], "does not fit the checkpoint"),
@@ -208,8 +209,7 @@ def test_mistakes_are_named_and_leave_everything_as_it_was(
         (tmp_path / "logs" / "EMPTY").mkdir()
         (tmp_path / "logs" / "EMPTY" / "config.yaml").write_text("config_format: 1\n")
     (tmp_path / "broken.ckpt").write_bytes(b"nothing")
-    if "RUN/" in str(words) and "fork" in str(words):
-        words = ["--run.fork_run_id=logs/simple_0"]
+    shutil.copytree(parent, tmp_path / "logs" / "OLD", ignore=shutil.ignore_patterns("last.ckpt"))
     before = set((tmp_path / "logs").iterdir())
     hashes = {name: digest for name, (digest, _) in content(parent).items()}
     ended = command("fit", *(word.replace("RUN", parent.name) for word in words))
@@ -229,6 +229,16 @@ def test_a_run_that_is_alive_elsewhere(parent: Path, command: Command) -> None:
     assert ended.code == 2
     assert "is being trained by process" in ended.err
     assert content(parent) == before
+
+
+def test_a_trial_of_what_would_go_on_changes_nothing(parent: Path, command: Command, tmp_path: Path) -> None:
+    before = content(tmp_path)
+    tried = command("fit", "--run.run_id", parent.name, "--trainer.fast_dev_run=1")
+    assert tried.code == 0, tried.err
+    assert "weights of" in tried.err
+    refused = command("fit", "--run.run_id", parent.name, "--trainer.fast_dev_run=1", "--model.embed_dim=16")
+    assert refused.code == 2
+    assert content(tmp_path) == before
 
 
 def test_a_restarted_run_is_scored_by_its_id(parent: Path, command: Command) -> None:
