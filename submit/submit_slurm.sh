@@ -37,7 +37,14 @@ echo "job $job on $SLURM_JOB_NODELIST, start ${SLURM_RESTART_COUNT:-0}, $(date)"
 main=(main)
 set +u # What other people's scripts do to activate an environment may use variables that are not set.
 if [ -n "$IMAGE" ]; then
-    main=(apptainer exec --nv "$IMAGE" main)
+    # There is no Slurm in a container, so what it would have Slurm do is done in its place below.
+    requests="$PWD/logs/slurm/.requests-$job"
+    mkdir -p "$requests"
+    trap 'rm -rf "$requests"' EXIT
+    printf '#!/bin/sh\ntouch "%s/requeue"\n' "$requests" >"$requests/scontrol"
+    chmod +x "$requests/scontrol"
+    export APPTAINERENV_PREPEND_PATH="$requests"
+    main=(apptainer exec --nv --bind "$PWD" "$IMAGE" main)
 elif [ -n "$CONDA" ]; then
     source "$(conda info --base)/etc/profile.d/conda.sh"
     conda activate "$CONDA"
@@ -57,3 +64,7 @@ if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then ARGUMENTS=(--seed_everything "$SLURM_
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # srun would not ask for what the job has.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$SRUN_CPUS_PER_TASK}"
 srun --kill-on-bad-exit=1 "${main[@]}" fit "${ARGUMENTS[@]}"
+if [ -n "$IMAGE" ] && [ -e "$requests/requeue" ]; then
+    rm -rf "$requests"
+    scontrol requeue "$SLURM_JOB_ID"
+fi

@@ -115,6 +115,24 @@ def test_two_tasks_on_one_node_and_on_two_nodes_train_one_model(slurm: Cluster, 
     assert not list((one / "submit").glob("*.out"))
 
 
+def test_a_container_without_slurm_is_put_back_too(slurm: Cluster, tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    container = tmp_path / "bin" / "apptainer"  # Stands in for the real one: the command follows the image.
+    container.parent.mkdir()
+    container.write_text('#!/bin/sh\nshift 5\nPATH="$APPTAINERENV_PREPEND_PATH:$PATH" exec "$@"\n')
+    container.chmod(0o755)
+    words = [*TRAINING, "--trainer.max_epochs=4", "--trainer.callbacks={Slow: {class_path: each_rank.Slow}}"]
+    path = f"{container.parent}:{slurm.environ['PATH']}"
+    job = slurm.submit(root, "--gpus-per-node=0", str(SCRIPT), *words, PATH=path, IMAGE="salt.sif")
+    until(root, job, "epoch 1/")
+    slurm.call("scancel", "--signal=USR1", job)
+    until(root, job, "start 1")
+    assert slurm.wait(job) == {job: "COMPLETED"}, log_of(root, job)
+    (run,) = runs(root)
+    assert [attempt.outcome for attempt in read_lineage(run).attempts] == ["requeued", "finished"]
+    assert not list((root / "logs" / "slurm").glob(".requests*"))
+
+
 def test_an_array_of_seeds_gives_as_many_runs(slurm: Cluster, tmp_path: Path) -> None:
     root = folder(tmp_path / "root")
     job = slurm.submit(root, "--array=1-3", "--cpus-per-task=1", "--gpus-per-node=0", str(SCRIPT), *TRAINING)
