@@ -29,7 +29,7 @@ class Clock(Callback):
 
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         """Begins an epoch."""
-        self.epochs.append({"begin": time.perf_counter(), "steps": [], "end": None})
+        self.epochs.append({"begin": time.perf_counter(), "cpu": -time.process_time(), "steps": [], "end": None})
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Begins a step."""
@@ -42,6 +42,7 @@ class Clock(Callback):
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Ends an epoch, its validation included."""
         self.epochs[-1]["end"] = time.perf_counter()
+        self.epochs[-1]["cpu"] += time.process_time()
 
     def on_train_end(self, trainer: Any, module: Any) -> None:
         """Writes everything."""

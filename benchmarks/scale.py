@@ -1,0 +1,62 @@
+"""Trains on the same jets as files of 10 thousand to a million; prints time per jet and memory of each.
+
+    python benchmarks/scale.py jets/train.h5 --folder /tmp/jets
+
+The files are made of the chunks of the first one, over and over. Rounds go through all sizes in turn.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+from environments import ours
+from loader import SIZES, tile
+from processes import run
+from trainings import HOOKS
+
+JETS = 400_000
+"""Jets that each training sees at least, in as many epochs as that takes, after a first one."""
+
+
+def train(file: Path, size: int, config: str, out: Path) -> tuple[float, float, float]:
+    """Microseconds of CPU and of time for each jet, without the first epoch, and the largest memory in bytes."""
+    out.mkdir(parents=True, exist_ok=True)
+    clock = out / "clock.json"
+    words = ["--data.train_file", file, "--data.val_file", file, "--data.num_val", 1000, "--data.batch_size", 1000]
+    words += ["--data.norm_dict", file.parent / "norm_dict.yaml", "--data.num_workers", 0]
+    words += ["--trainer.max_epochs", 1 + max(1, JETS // size), "--trainer.default_root_dir", out / "runs"]
+    callback = f"{{class_path: clock.Clock, init_args: {{out: {clock}}}}}"
+    command = [ours("main"), "fit", "--config", config, *words, "--trainer.callbacks.Clock", callback]
+    usage = run(command, out / "fit.log", HOOKS, watch=True)
+    epochs = json.loads(clock.read_text())["epochs"][1:]
+    cpu, wall = (sum(values) for values in zip(*((e["cpu"], e["end"] - e["begin"]) for e in epochs), strict=True))
+    return 1e6 * cpu / size / len(epochs), 1e6 * wall / size / len(epochs), usage.peak
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--folder", type=Path, required=True, help="where the files and trainings are")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--config", default="simple", help="the model")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    norms = options.source.parent / "norm_dict.yaml"
+    (options.folder / norms.name).write_text(norms.read_text())
+    found: dict[int, list[tuple[float, float, float]]] = {size: [] for size in SIZES}
+    for number in range(options.rounds):
+        for size in SIZES:
+            file = options.folder / f"tiled_{size}.h5"
+            if not file.exists():
+                tile(options.source, file, size)
+            found[size].append(train(file, size, options.config, options.folder / f"{options.config}-{size}-{number}"))
+    print(f"{'jets':>9s} {'us CPU per jet':>15s} {'us per jet':>11s} {'memory, MB':>11s}")
+    for size, rows in found.items():
+        cpu, wall, memory = (statistics.median(column) for column in zip(*rows, strict=True))
+        print(f"{size:9d} {cpu:15.1f} {wall:11.1f} {memory / 1e6:11.0f}")
+
+
+if __name__ == "__main__":
+    main()
