@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from salt.data.hdf5 import FileHandle
+from salt.data.links import check_links
 from salt.data.reader import Reader, Scales
 from salt.data.structured import StructuredReader, is_structured
 from salt.data.umami import UmamiReader, is_umami
@@ -21,18 +22,20 @@ def open_reader(path: Path, scales: Scales, class_path: str | None = None) -> Re
 
     Raises:
         ConfigError: There is no such class.
-        DataError: The file cannot be opened, or is of no known format.
+        DataError: The file cannot be opened, or is of no known format, or its data lie in files that are missing.
     """
     if class_path is not None:
         reader: Reader = _import(class_path)(path, scales)
         return reader
     handle = FileHandle(path)
     try:
-        if is_structured(handle()):
+        file = handle()
+        check_links(path, file)
+        if is_structured(file):
             return StructuredReader(path, scales)
-        if is_umami(handle()):
+        if is_umami(file):
             return UmamiReader(path, scales)
-        names = ", ".join(list(handle())[:8]) or "nothing"
+        names = ", ".join(list(file)[:8]) or "nothing"
     finally:
         handle.close()
     raise DataError(

@@ -14,6 +14,7 @@ from typing import Any
 from salt.data.build import build_store
 from salt.data.copying import copy_files, copy_name
 from salt.data.lease import Lease
+from salt.data.links import linked_files
 from salt.data.paths import describe_file
 from salt.data.signals import unwinding
 from salt.data.source import Source
@@ -55,6 +56,8 @@ class Staging:
         """
         with self._plainly():
             self._begin()
+            for path in (path for paths in parts.values() for path in paths):
+                _check_whole(path)
             found = {part: {path: _identity(path) for path in paths} for part, paths in parts.items()}
             leases = {
                 part: self._lease({"stage": "copy", "files": list(files.values())}) for part, files in found.items()
@@ -84,7 +87,7 @@ class Staging:
         """
         with self._plainly():
             self._begin()
-            files = {path: _identity(path) for path in source.paths}
+            files = {path: _identity(path, linked_files(path)) for path in source.paths}
             lease = self._lease(
                 {
                     "stage": "packed",
@@ -126,7 +129,7 @@ class Staging:
         def build(folder: Path) -> None:
             fill(folder)
             for path, identity in files.items():
-                if _identity(path) != identity:
+                if _identity(path, linked_files(path)) != identity:
                     raise DataError(f"{path} was written while it was staged; start again when it is complete")
             write_contents(folder, stage, list(files))
 
@@ -150,10 +153,20 @@ class Staging:
                 raise
 
 
-def _identity(path: Path) -> dict[str, Any]:
-    """What changes whenever a file does, also where its times are set back."""
+def _identity(path: Path, linked: Sequence[Path] = ()) -> dict[str, Any]:
+    """What changes whenever a file, or one in which its data lie, does, also where its times are set back."""
     found = path.stat()
-    return {**describe_file(path, "", 0), "times": [found.st_mtime_ns, found.st_ctime_ns]}
+    times = [found.st_mtime_ns, found.st_ctime_ns]
+    return {**describe_file(path, "", 0), "times": times, "linked": [_identity(other) for other in linked]}
+
+
+def _check_whole(path: Path) -> None:
+    if linked := linked_files(path):
+        rest = f" and {len(linked) - 1} more" if len(linked) > 1 else ""
+        raise DataError(
+            f"data.stage: the data of {path} lie in {linked[0]}{rest}, so a copy of it would be empty\n"
+            "give --data.stage packed, or name the files with the data by a wildcard"
+        )
 
 
 def _code_hash(source: Source) -> str:
