@@ -107,7 +107,9 @@ class Tagger(LightningModule):
                 trained, asked = theirs[group].get(name), ours[group].get(name)
                 if trained != asked:
                     raise ConfigError(
-                        f"the checkpoint was trained with {group} '{name}': {trained}, the config has {asked}"
+                        f"the checkpoint was trained with {group} '{name}': {trained}, the config has {asked}\n"
+                        "take the config of its run, or begin a new run with those of its weights that fit: "
+                        "run.warm_start with exclude"
                     )
         shapes = {k: tuple(v.shape) for k, v in self.state_dict().items()}
         saved = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}

@@ -197,7 +197,10 @@ def test_ckpt_path_begins_a_run_that_knows_its_parent(parent: Path, command: Com
         (["--run.warm_start=broken.ckpt", "--config=simple"], "broken.ckpt is no checkpoint of Salt"),
         (["--run.warm_start=RUN"], "no model is described"),
         (["--run.run_id=OLD"], "has lost its ckpts/last.ckpt\nto go on from another of its checkpoints"),
-        (["--run.fork_run_id=RUN", "--data.inputs.jets.variables=[eta, pt]"], "was trained with input 'jets'"),
+        (
+            ["--run.fork_run_id=RUN", "--data.inputs.jets.variables=[eta, pt]"],
+            "those of its weights that fit: run.warm_start",
+        ),
         (["--run.forkrunid=RUN"], "unknown option 'run.forkrunid'; nearest: run.fork_run_id"),
         (["--run.run_id=RUN", "--model.embed_dim=16"], "does not fit the checkpoint"),
     ],
