@@ -1,12 +1,15 @@
 """Files that are complete or absent."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _unfinished: set[Path] = set()
 """What this process is writing."""
+
+last_acts: list[Callable[[], object]] = []
+"""What else is done by a process that ends at once; see `discard_unfinished`."""
 
 
 def hidden_name(path: Path) -> Path:
@@ -45,6 +48,9 @@ def discard_unfinished() -> None:
     for path in tuple(_unfinished):
         with suppress(OSError):
             path.unlink(missing_ok=True)
+    for act in tuple(last_acts):
+        with suppress(OSError):
+            act()
 
 
 def write_text(path: Path, text: str) -> None:

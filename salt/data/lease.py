@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from salt.data.space import StorageError
+from salt.files import last_acts
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Lease:
             OSError: It cannot be made or locked.
         """
         atexit.register(self.release)
+        last_acts.append(self.release)
         while not self._try(build):
             self._close()
 
@@ -68,6 +70,8 @@ class Lease:
                 log.warning("%s cannot be removed: %s", self.path, error.strerror or error)
         self._close()
         atexit.unregister(self.release)
+        if self.release in last_acts:
+            last_acts.remove(self.release)
 
     def discard_leftover(self) -> bool:
         """Removes the folder if no process holds it; returns whether that was so."""

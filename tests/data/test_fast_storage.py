@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,25 @@ def test_a_shared_copy_that_a_cleaner_has_damaged_is_not_used(fast, train):
     one.release()
     assert copied(two, train=train)["train"].read_bytes() == train.read_bytes()
     two.release()
+    assert list(fast.iterdir()) == []
+
+
+ENDING = """
+import os, sys
+from pathlib import Path
+from salt.data.staging import Staging
+from salt.files import discard_unfinished
+
+Staging(Path(sys.argv[1])).copy({"train": [Path(sys.argv[2])]})
+if sys.argv[3] == "at once":
+    discard_unfinished()
+    os._exit(1)
+"""
+
+
+@pytest.mark.parametrize("how", ["at its end", "at once"])
+def test_a_process_that_gives_nothing_back_leaves_nothing(fast, train, how):
+    subprocess.run([sys.executable, "-c", ENDING, str(fast), str(train), how], check=how != "at once")
     assert list(fast.iterdir()) == []
 
 
