@@ -38,7 +38,7 @@ from salt.errors import ConfigError
 from salt.files import write_text
 from salt.runs.configs import differences, read_config
 from salt.runs.folder import LAST
-from salt.runs.options import RunOptions
+from salt.runs.options import SOURCE_OPTIONS, RunOptions
 from salt.training import Tagger
 
 log = logging.getLogger(__name__)
@@ -177,7 +177,8 @@ class SaltCLI(LightningCLI):
         self.state.folder = folder
         if self.state.attempt is not None:
             stored = read_config(Path(self.start.compared)) if self.start.compared else tree
-            say_start(self.start, folder, differences(stored, tree))
+            different = [each for each in differences(stored, tree) if each.key not in SOURCE_OPTIONS]
+            say_start(self.start, folder, different)
             if self.state.attempt.new:
                 write_text(self.state.attempt.config_path, self.saved_config)
         if self.start.state and self.start.folder is None:

@@ -35,6 +35,8 @@ class WarmStart:
 SOURCE_KEYS = ("checkpoint", "weights_only", "include", "exclude")
 """The options of a warm start that say what is loaded; they count once, when a run begins."""
 
+SOURCE_OPTIONS = frozenset(f"run.warm_start.{key}" for key in SOURCE_KEYS)
+
 
 @dataclass(frozen=True)
 class RunOptions:
