@@ -94,12 +94,21 @@ def settle_devices(tree: Mapping[str, Any], asked: Mapping[str, Any], environ: M
         tree: The merged config.
         asked: What the command asks for, flags among it.
         environ: The environment.
+
+    Raises:
+        ConfigError: Several nodes, and nobody who started processes on them.
     """
     launcher = find_launcher(environ)
+    trainer, wanted = dict(tree.get("trainer") or {}), asked.get("trainer") or {}
     if launcher is None:
         _doubt_plain_start(environ)
+        nodes = _count(trainer.get("num_nodes"))
+        if nodes is not None and nodes > 1:
+            raise ConfigError(
+                f"trainer.num_nodes is {nodes}, but this process was started alone; start it on all nodes with "
+                "torchrun or srun, or give --trainer.num_nodes 1"
+            )
         return dict(tree)
-    trainer, wanted = dict(tree.get("trainer") or {}), asked.get("trainer") or {}
     for key, count in (("devices", launcher.devices), ("num_nodes", launcher.nodes)):
         given = _count(trainer.get(key))
         if given == count:

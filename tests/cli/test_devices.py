@@ -61,6 +61,12 @@ def test_nodes_with_different_numbers_of_processes_are_refused() -> None:
         find_launcher({**TORCHRUN, "WORLD_SIZE": "3"})
 
 
+def test_several_nodes_need_somebody_who_starts_processes_on_them() -> None:
+    with pytest.raises(ConfigError, match="torchrun or srun"):
+        settle_devices({"trainer": {"num_nodes": 2}}, {}, {})
+    assert settle_devices({"trainer": {"num_nodes": 1}}, {}, {}) == {"trainer": {"num_nodes": 1}}
+
+
 @pytest.mark.parametrize(
     ("configured", "flags", "ignored"),
     [
