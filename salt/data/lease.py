@@ -80,6 +80,10 @@ class Lease:
                 self._remove()
         return alone
 
+    def is_begun(self) -> bool:
+        """Whether the folder is there, or some process is about to make it."""
+        return self.path.is_dir() or self.unfinished.is_dir()
+
     def is_held(self) -> bool:
         """Whether a process builds, uses or removes the folder."""
         if not self._lock.exists():

@@ -62,9 +62,9 @@ class Staging:
             leases = {
                 part: self._lease({"stage": "copy", "files": list(files.values())}) for part, files in found.items()
             }
-            self._announce([path for part, files in found.items() if not leases[part].path.is_dir() for path in files])
+            self._announce([path for part, files in found.items() if not leases[part].is_begun() for path in files])
             for part, files in found.items():
-                self._acquire(leases[part], "copy", files, partial(copy_files, list(files)))
+                self._acquire(leases[part], "copy", files, partial(self._copy, list(files)))
         copies = {
             part: {path: leases[part].path / copy_name(number, path) for number, path in enumerate(files)}
             for part, files in found.items()
@@ -120,10 +120,17 @@ class Staging:
     def _announce(self, paths: Sequence[Path]) -> None:
         """Says what will be copied and how much room there is, before the first byte."""
         if paths:
-            needed = sum(path.stat().st_size for path in paths)
-            free = check_space(self.folder, needed, "the training and validation files")
+            needed, free = self._check_space(paths)
             numbers = len(paths), in_words(needed), self.folder, in_words(free)
             log.info("copying %d files, %s, to %s, where %s are free", *numbers)
+
+    def _copy(self, paths: Sequence[Path], folder: Path) -> None:
+        self._check_space(paths)
+        copy_files(paths, folder)
+
+    def _check_space(self, paths: Sequence[Path]) -> tuple[int, int]:
+        needed = sum(path.stat().st_size for path in paths)
+        return needed, check_space(self.folder, needed, "the training and validation files")
 
     def _acquire(self, lease: Lease, stage: str, files: Mapping[Path, Any], fill: Callable[[Path], None]) -> None:
         def build(folder: Path) -> None:

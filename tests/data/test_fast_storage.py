@@ -4,6 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,31 @@ def test_a_file_that_was_written_anew_is_copied_anew(fast, train):
     assert first.read_bytes() == kept
     for one_of_them in (one, two):
         one_of_them.release()
+    assert list(fast.iterdir()) == []
+
+
+def test_who_waits_for_a_copy_needs_no_space_for_it(fast, train, monkeypatch, caplog):
+    def slowly(paths, folder):
+        begun.set()
+        assert go.wait(60)
+        copy_files(paths, folder)
+
+    caplog.set_level("INFO", "salt")
+    copy_files, begun, go = copying.copy_files, threading.Event(), threading.Event()
+    monkeypatch.setattr(staging, "copy_files", slowly)
+    one, two = Staging(fast), Staging(fast)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(copied, one, train=train)
+        assert begun.wait(60)
+        usage = shutil.disk_usage(fast)
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=0))
+        second = pool.submit(copied, two, train=train)
+        while not second.done() and "waiting for another training" not in caplog.text:
+            time.sleep(0.01)
+        go.set()
+        assert second.result() == first.result()
+    for each in (one, two):
+        each.release()
     assert list(fast.iterdir()) == []
 
 
