@@ -63,6 +63,8 @@ if [ $# -gt 0 ]; then ARGUMENTS=("$@"); fi
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then ARGUMENTS=(--seed_everything "$SLURM_ARRAY_TASK_ID" "${ARGUMENTS[@]}"); fi
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # srun would not ask for what the job has.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$SRUN_CPUS_PER_TASK}"
+# A signal that comes before Python can hear it waits, where `env` knows how to have it wait.
+if env --block-signal=USR1 true 2>/dev/null; then main=(env --block-signal=USR1 "${main[@]}"); fi
 srun --kill-on-bad-exit=1 "${main[@]}" fit "${ARGUMENTS[@]}"
 if [ -n "$IMAGE" ] && [ -e "$requests/requeue" ]; then
     rm -rf "$requests"

@@ -85,6 +85,8 @@ class Signals:
             for number in WISHES:
                 if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup, or behind an ampersand
                     self._before[number] = signal.signal(number, self._note)
+            # Whoever starts a command may have them wait until there is somebody to hear them.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
             if signal.SIGINT in self._before:
                 self._guard = _Guard()
         return self
