@@ -26,11 +26,6 @@ def is_last_batch(trainer: Trainer) -> bool:
     return bool(trainer.fit_loop.epoch_loop._num_ready_batches_reached())
 
 
-def step_is_whole(trainer: Trainer) -> bool:
-    """Whether the batch that has just been trained was the last one whose gradients a step accumulates."""
-    return not trainer.fit_loop._should_accumulate()
-
-
 def settle(trainer: Trainer, state: dict[str, Any], validated: bool) -> None:
     """Rewrites the counts of a checkpoint that is saved after a batch, in or after a validation, or after an epoch.
 

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint as LastCallback
 
 from salt.callbacks.checkpoint import Checkpoint
-from salt.callbacks.place import is_last_batch, step_is_whole, validation_follows
+from salt.callbacks.place import is_last_batch, validation_follows
 from salt.cli.requeue import is_batch_job, requeue
 from salt.cli.signals import Signals, Stopped, Wish
 
@@ -39,9 +39,7 @@ class Boundary(LastCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """After a step. Where a validation follows, what is not urgent waits for it."""
-        if not step_is_whole(trainer):
-            return
+        """After a batch. Where a validation follows, what is not urgent waits for it."""
         if validation_follows(trainer):
             self._heed(trainer, urgent=True)
         elif not is_last_batch(trainer):

@@ -66,8 +66,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
             with attempt_recorded(state):
                 _run(verb, arguments, state)
     except Stopped as stop:  # A signal came before the attempt began, or after it was recorded.
-        return stop.code
-    except SystemExit:
+        return 0 if further else stop.code
+    except (SystemExit, KeyboardInterrupt):
         if further:  # Lightning kills all processes if one of them does not end with 0.
             return 0
         raise

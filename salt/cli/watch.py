@@ -40,6 +40,8 @@ class Watch(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes the answer to signals out of Lightning's hands; takes note of the processes that it started."""
         trainer._signal_connector = OwnSignals()  # type: ignore[assignment]
+        # Lightning tells all ranks of SIGTERM before each batch, for which the host would wait for the device.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         self.state.children = list(getattr(trainer.strategy.launcher, "procs", []))
 
     def on_train_batch_start(
@@ -80,6 +82,8 @@ class Watch(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Ends the processes of further devices, which would wait for this one; after a vote they end by themselves."""
+        # Lightning looks at them every few seconds, and would kill this process as well because they end.
+        getattr(trainer.strategy.launcher, "procs", []).clear()
         if not (isinstance(exception, Stopped) and exception.agreed):
             kill(self.state.children)
 

@@ -1,6 +1,7 @@
 """Processes that work for another one, and must not outlive it."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,33 +15,39 @@ LAST_SECONDS = 60
 
 
 def end_with(parent: int) -> None:
-    """Lets the system kill this process when its parent ends, however that ends.
+    """Lets the system kill this process when the one that started it ends, however that ends.
 
     Args:
-        parent: Its number; if it is gone already, this process ends at once.
+        parent: The number of that process; if it is gone already, this one ends at once.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    _bind()
     if os.getppid() != parent:
         os._exit(1)
 
 
-def begin_reader(parent: int, worker: int) -> None:
-    """Makes a process one that reads for its parent, which alone answers signals to both of them.
+def begin_reader(worker: int) -> None:
+    """Makes a process one that reads for another one, which alone answers signals to both of them.
 
     A batch system sends SIGTERM to all of a job. The parent needs the process until the training is saved, so it only
     ends some time later, or when SIGTERM comes once more.
 
     Args:
-        parent: The number of the parent.
         worker: The number of this process among those that read.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)
-    end_with(parent)
+    _bind()
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
+
+
+def _bind() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    else:
+        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 
 def _end_later(number: int, frame: Any) -> None:

@@ -1,14 +1,12 @@
 """The loader of batches: groups are read by workers, and handed out step by step."""
 
 import atexit
-import os
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from typing import TypeVar
 
 import torch
@@ -84,7 +82,7 @@ class StepLoader:
                     pin_memory=torch.cuda.is_available(),
                     multiprocessing_context=context,
                     generator=torch.Generator(),
-                    worker_init_fn=partial(begin_reader, os.getpid()),
+                    worker_init_fn=begin_reader,
                 )
             atexit.register(_end_workers, weakref.ref(self._workers))
 

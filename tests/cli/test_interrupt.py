@@ -22,9 +22,14 @@ WORDS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sent", "code", "ranks"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGTERM, 143, 2)]
+    ("sent", "code", "ranks", "to_all"),
+    [
+        (signal.SIGINT, 130, 1, False),
+        (signal.SIGINT, 130, 2, True),
+        (signal.SIGTERM, 143, 1, True),
+        (signal.SIGTERM, 143, 2, False),
+    ],
 )
-@pytest.mark.parametrize("to_all", [False, True])
 def test_a_signal_ends_a_training_cleanly(
     sent: signal.Signals, code: int, ranks: int, to_all: bool, tmp_path: Path
 ) -> None:

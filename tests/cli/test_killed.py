@@ -8,7 +8,7 @@ from killed import Settings, differences, draw_kills, final_state, finish, kille
 
 ALL = [Settings(*values) for values in product((0, 2), (True, False), (False, True), (1, 2))]
 GRID = list(enumerate([*ALL, ALL[0], ALL[7], ALL[10], ALL[13]]))
-USUAL = (1, 10)
+USUAL = (3, 10)
 """Numbers of those that every run of the tests does."""
 
 

@@ -66,7 +66,7 @@ CASES = {
     "after an epoch without validation": ("training_step", 5, ("--trainer.check_val_every_n_epoch=2",)),
     "where steps are counted": ("training_step", 7, ("--trainer.max_steps=9",)),
     "after an epoch where steps are counted": ("training_step", 5, ("--trainer.max_steps=9",)),
-    "in half a step": ("training_step", 3, ("--trainer.accumulate_grad_batches=2",)),
+    "where batches are accumulated": ("training_step", 2, ("--trainer.accumulate_grad_batches=2",)),
 }
 
 
