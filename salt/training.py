@@ -33,7 +33,7 @@ class Tagger(LightningModule):
         embed_hidden: Widths of hidden layers between the inputs and the embedding.
         registers: Number of learned rows that each jet has beside its constituents, encoded and pooled with them. They
             let a jet be described as a whole, and its constituents be counted.
-        lrs_config: Learning rate and weight decay of AdamW.
+        lrs_config: Learning rate, momentum and weight decay of AdamW.
         inputs: Set from `data.inputs`.
         name: Set from `name`.
         compile: Set from `compile`.
@@ -287,11 +287,13 @@ class Tagger(LightningModule):
         return sum(t.weight * float(s / n) for t, s, n in zip(self.tasks.values(), sums, counts, strict=True) if n > 0)
 
     def on_train_batch_start(self, batch: JetBatch, batch_idx: int) -> None:
-        """Sets the learning rate, which depends on nothing but the step and the length of the training."""
-        rate = self.lrs_config.rate(self.trainer.global_step, self.total_steps)
+        """Sets rate and momentum, which depend on nothing but the step and the length of the training."""
+        step, total = self.trainer.global_step, self.total_steps
+        rate, momentum = self.lrs_config.rate(step, total), self.lrs_config.momentum(step, total)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
+                group["betas"] = (momentum, group["betas"][1])
         self.log("train/learning_rate", rate, batch_size=len(batch))
 
     @property

@@ -327,8 +327,7 @@ def _rectangles(
 class SelfAttention(nn.Module):
     """Multi-head self-attention within each jet, with linear maps before and after.
 
-    The first map has no bias: one of the keys has no effect on the softmax, one of the values none that the last map's
-    has not, and all three cost a pass over the memory each way.
+    The maps have no bias: each costs a pass over the memory both ways, and the layer norms have one.
 
     Args:
         embed_dim: D.
@@ -341,7 +340,7 @@ class SelfAttention(nn.Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.query_key_value = Linear(embed_dim, 3 * embed_dim, bias=False)
-        self.out = Linear(embed_dim, embed_dim)
+        self.out = Linear(embed_dim, embed_dim, bias=False)
 
     def forward(self, x_TD: Tensor, layout: Layout) -> Tensor:
         """[T, D] to [T, D]."""

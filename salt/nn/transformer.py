@@ -16,7 +16,8 @@ from salt.ragged import Ragged
 class FeedForward(nn.Module):
     """Two linear layers with an activation between, or the gated form of Shazeer 2020, arXiv:2002.05202.
 
-    Gated, the activation of one linear map multiplies another one: with ``silu`` this is SwiGLU.
+    Gated, the activation of one linear map multiplies another one: with ``silu`` this is SwiGLU. There are no biases, as
+    in the attention.
 
     Args:
         embed_dim: D.
@@ -29,10 +30,10 @@ class FeedForward(nn.Module):
     def __init__(self, embed_dim: int, hidden_dim: int, activation: str, gated: bool, dropout: float) -> None:
         super().__init__()
         self.gated = gated
-        self.expand = Linear(embed_dim, 2 * hidden_dim if gated else hidden_dim)
+        self.expand = Linear(embed_dim, 2 * hidden_dim if gated else hidden_dim, bias=False)
         self.activation = make_activation(activation)
         self.dropout = make_dropout(dropout)
-        self.reduce = Linear(hidden_dim, embed_dim)
+        self.reduce = Linear(hidden_dim, embed_dim, bias=False)
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """[T, D] to [T, D]."""
