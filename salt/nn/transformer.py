@@ -16,8 +16,8 @@ from salt.ragged import Ragged
 class FeedForward(nn.Module):
     """Two linear layers with an activation between, or the gated form of Shazeer 2020, arXiv:2002.05202.
 
-    Gated, the activation of one linear map multiplies another one: with ``silu`` this is SwiGLU. There are no biases, as
-    in the attention.
+    Gated, the activation of one linear map multiplies another one: with ``silu`` this is SwiGLU. There are no biases,
+    as in the attention.
 
     Args:
         embed_dim: D.
