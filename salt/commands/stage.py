@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from salt.data.space import in_words
-from salt.data.staged import Staged, clean_staged, find_staged
+from salt.data.staged import Staged, clean_staged, find_staged, storage_folder
 from salt.errors import ConfigError, DataError, unknown
 
 OPTION = "--data.move_files_temp"
@@ -90,7 +90,7 @@ def _folder(given: str | None, environ: Mapping[str, str]) -> Path:
             "main stage: which folder? name the one that trainings get by data.move_files_temp, such as "
             "main stage list /dev/shm/$USER"
         )
-    folder = Path(named).expanduser()
+    folder = storage_folder(named)
     if not folder.is_dir():
         raise DataError(f"main stage: there is no folder {folder}")
     return folder

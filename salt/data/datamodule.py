@@ -17,6 +17,7 @@ from salt.data.orders import Blocks, Order, Sequential, Single, Weak, share, who
 from salt.data.paths import describe_file, resolve
 from salt.data.source import Source
 from salt.data.space import StorageError
+from salt.data.staged import storage_folder
 from salt.data.staging import Staging
 from salt.data.store import Store
 from salt.data.workers import advised_workers, reading_threads, usable_cores, worker_doubts
@@ -55,8 +56,8 @@ class JetDataModule(LightningDataModule):
             measures them in the training files.
         class_dict: YAML file with the weights of the classes of each label of each dataset, in the order of the
             codes of the training files.
-        move_files_temp: Folder on fast storage of this machine, such as ``/dev/shm/me``, to which the training and
-            validation files are copied for as long as the training runs.
+        move_files_temp: Folder on fast storage of this machine, such as ``/dev/shm/$USER`` (variables are replaced),
+            to which the training and validation files are copied for as long as the training runs.
         stage: What is copied there: copy takes whole files; packed only what this training reads, which takes less
             space and is read much faster. Batches are the same.
         stage_optional: Whether the files are read where they are if that folder has too little space or cannot be
@@ -273,7 +274,7 @@ class JetDataModule(LightningDataModule):
             self.trainer.limit_val_batches = 0  # Lightning's way of saying that there is no validation.
         trial = self.trainer is not None and bool(getattr(self.trainer, "fast_dev_run", False))
         if self.move_files_temp is not None and not trial:
-            self._stage(Path(self.move_files_temp).expanduser())
+            self._stage(storage_folder(self.move_files_temp))
 
     def _resolve(self, part: str) -> tuple[Path, ...]:
         option = self.options[part]

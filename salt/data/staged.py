@@ -10,6 +10,7 @@ from pathlib import Path
 
 from salt.data.lease import Lease
 from salt.data.space import StorageError
+from salt.errors import ConfigError
 
 CONTENTS = "contents.json"
 
@@ -48,6 +49,18 @@ class Staged:
     size: int
     held: bool
     users: tuple[int, ...]
+
+
+def storage_folder(option: str) -> Path:
+    """The folder that an option names; ``~`` and variables such as ``$TMPDIR`` are replaced.
+
+    Raises:
+        ConfigError: A variable is not set.
+    """
+    text = os.path.expandvars(option)
+    if "$" in text:
+        raise ConfigError(f"data.move_files_temp is {option}, but not all of its variables are set here")
+    return Path(text).expanduser()
 
 
 def staged_name(key: str) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from salt import inputs
 from salt.data.build import build_store
 from salt.data.copying import copy_files, copy_name
 from salt.data.lease import Lease
@@ -180,7 +181,7 @@ def _code_hash(source: Source) -> str:
     """Of all code that decides what is packed: this package's, and that of readers from elsewhere."""
     kinds = {type(reader) for reader in source.readers}
     files = {getattr(sys.modules[kind.__module__], "__file__", None) for kind in kinds}
-    files |= {str(path) for path in Path(__file__).parent.glob("*.py")}
+    files |= {str(path) for path in Path(__file__).parent.glob("*.py")} | {inputs.__file__}
     code = hashlib.sha256(repr(sorted(str(kind) for kind in kinds)).encode())
     for path in sorted(path for path in files if path):
         code.update(Path(path).read_bytes())

@@ -101,6 +101,7 @@ def test_what_is_not_complete(fast, hold, capsys):
         (["list"], 2, "main stage: which folder? name the one that trainings get by data.move_files_temp"),
         ([], 2, "main stage: list or clean?"),
         (["lst", "."], 2, "unknown verb 'lst'; nearest: list"),
+        (["list", "$NOT_SET/x"], 2, "data.move_files_temp is $NOT_SET/x, but not all of its variables are set here"),
         (["list", "nowhere"], 1, "there is no folder nowhere"),
         (["list", ".", "--dry"], 2, "main stage does not know '--dry'"),
         (["list", "--data.move_files_temp"], 2, "expected one argument"),
@@ -116,7 +117,8 @@ def test_the_folder_may_come_from_where_trainings_get_it(capsys, monkeypatch, tm
     named = {"words": tmp_path / "words", "environment": tmp_path / "environment"}
     for folder in named.values():
         folder.mkdir()
-    monkeypatch.setenv("PL_DATA__MOVE_FILES_TEMP", str(named["environment"]))
+    monkeypatch.setenv("FAST", str(tmp_path))
+    monkeypatch.setenv("PL_DATA__MOVE_FILES_TEMP", "$FAST/environment")
     for words, folder in ([], "environment"), (["--data.move_files_temp", str(named["words"])], "words"):
         assert main(["stage", "list", *words]) == 0
         assert capsys.readouterr().out == f"nothing is staged in {named[folder]}\n"

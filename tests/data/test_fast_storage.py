@@ -21,7 +21,8 @@ from salt.errors import DataError
 
 
 @pytest.fixture
-def fast(tmp_path):
+def fast(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAST_STORAGE", str(tmp_path))
     return tmp_path / "fast"
 
 
@@ -186,7 +187,7 @@ def test_only_what_was_staged_is_ever_removed(fast, train):
 
 
 def open_data(fast, train, stage, **options):
-    moved = {"move_files_temp": str(fast), "stage": stage} if stage else {}
+    moved = {"move_files_temp": "$FAST_STORAGE/fast", "stage": stage} if stage else {}
     data = JetDataModule(INPUTS, str(train), batch_size=16, num_workers=0, **moved, **options)
     data.bind((FLAVOUR,), seed=5)
     data.setup("fit")
