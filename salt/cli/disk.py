@@ -1,8 +1,8 @@
 """What to say when a disk is full."""
 
 import errno
-from collections.abc import Iterator
 
+from salt.cli.memory import chain
 from salt.errors import SaltError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -20,11 +20,3 @@ def disk_advice(error: BaseException) -> str | None:
             what = f"cannot write {each.filename}" if each.filename else "cannot write a file of the run"
             return f"{what}: {each.strerror}; make room and go on from the last checkpoint"
     return None
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those that led to it."""
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__ or link.__context__

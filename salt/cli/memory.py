@@ -43,9 +43,9 @@ def memory_advice(error: BaseException, step: Step | None) -> str | None:
     Returns:
         Two lines; None if the error is about something else.
     """
-    if any(isinstance(e, RuntimeError) and KILLED.search(str(e)) for e in _chain(error)):
+    if any(isinstance(e, RuntimeError) and KILLED.search(str(e)) for e in chain(error)):
         return f"a process that reads was killed, as happens when memory runs out\n{READ_LESS}"
-    if not any(_is_full(e) for e in _chain(error)):
+    if not any(_is_full(e) for e in chain(error)):
         return None
     if step is None:
         return f"out of memory outside of the steps, such as while files were read or written\n{READ_LESS}"
@@ -70,7 +70,8 @@ def _is_full(error: BaseException) -> bool:
     )
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that led to it."""
     link: BaseException | None = error
     while link is not None:
         yield link
