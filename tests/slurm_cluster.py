@@ -97,7 +97,7 @@ class Cluster:
         )
         return dict(found)
 
-    def wait(self, job: str, wanted: Iterable[str] = FINISHED, timeout: float = 300) -> dict[str, str]:
+    def wait(self, job: str, wanted: Iterable[str] = FINISHED, timeout: float = 600) -> dict[str, str]:
         """Waits until all tasks of a job are in one of the states."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:

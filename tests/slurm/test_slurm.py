@@ -62,7 +62,7 @@ def log_of(root: Path, job: str) -> str:
     return found[0].read_text() if found else ""
 
 
-def until(root: Path, job: str, words: str, timeout: float = 120) -> None:
+def until(root: Path, job: str, words: str, timeout: float = 300) -> None:
     end = time.monotonic() + timeout
     while words not in log_of(root, job):
         assert time.monotonic() < end, log_of(root, job)
@@ -168,7 +168,7 @@ def test_the_signal_before_the_time_limit_leads_to_a_second_start_that_goes_on(s
     until(root, job, "epoch 2/")
     time.sleep(0.4)  # Into an epoch, the ranks at different places of it.
     slurm.call("scancel", "--signal=USR1", job)
-    until(root, job, "start 1", timeout=180)
+    until(root, job, "start 1")
     assert slurm.wait(job) == {job: "COMPLETED"}, log_of(root, job)
     (run,) = runs(root)
     first, second = read_lineage(run).attempts
