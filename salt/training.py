@@ -153,9 +153,10 @@ class Tagger(LightningModule):
         totals = torch.stack([self._over_devices(sums.double()), counts], dim=1)
         means = totals[:, 0] / counts.clamp(min=_TINY)
         self._trained = [sum(self._trained, totals)]
-        self.log("train/loss", (weights * means).sum(), batch_size=len(batch), prog_bar=True)
-        for name, mean in zip(self.tasks, means, strict=True):
-            self.log(f"train/{name}/loss", mean, batch_size=len(batch))
+        if self._is_logged:
+            self.log("train/loss", (weights * means).sum(), batch_size=len(batch), prog_bar=True)
+            for name, mean in zip(self.tasks, means, strict=True):
+                self.log(f"train/{name}/loss", mean, batch_size=len(batch))
         return loss
 
     def _losses(self, batch: JetBatch, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -294,7 +295,16 @@ class Tagger(LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] = rate
                 group["betas"] = (momentum, group["betas"][1])
-        self.log("train/learning_rate", rate, batch_size=len(batch))
+        if self._is_logged:
+            self.log("train/learning_rate", rate, batch_size=len(batch))
+
+    @property
+    def _is_logged(self) -> bool:
+        """Whether anybody looks at the values of this step, since handing them over takes milliseconds."""
+        trainer = self.trainer
+        step = trainer.fit_loop.epoch_loop._batches_that_stepped + 1
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return trainer.progress_bar_callback is not None or step % max(1, every) == 0 or trainer.is_last_batch
 
     @property
     def total_steps(self) -> int:

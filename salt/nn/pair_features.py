@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from salt.graphs import outside_graphs
 from salt.ragged import Pairs
@@ -36,12 +37,12 @@ class _PairFeatures(torch.autograd.Function):
     def forward(ctx: Any, both: Tensor, difference: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """[T, D] twice and [P] twice to [P, D]."""
         ctx.save_for_backward(difference, first, second)
-        out = both.new_empty(len(first), both.shape[1])
-        for part, i, j in _pieces(out, first, second):
-            torch.index_select(both, 0, i, out=part)
-            part += both.index_select(0, j)
-            part += difference.index_select(0, i).sub_(difference.index_select(0, j)).abs_()
-        return out
+        members_P2 = torch.stack([first, second], dim=1)
+        sign_P2 = difference.new_tensor([1.0, -1.0]).repeat(len(first), 1)
+        # A bag is a pair: both of its rows are fetched and added in one pass.
+        sum_PD = functional.embedding_bag(members_P2, both, mode="sum")
+        difference_PD = functional.embedding_bag(members_P2, difference, mode="sum", per_sample_weights=sign_P2)
+        return sum_PD.add_(difference_PD.abs_())
 
     @staticmethod
     @once_differentiable
