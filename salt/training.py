@@ -86,7 +86,8 @@ class Tagger(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights are for, so that a config that does not fit them is found by name."""
-        checkpoint["salt"] = {"format": CHECKPOINT_FORMAT, "model": self._signature()}
+        trained = [totals.cpu() for totals in self._trained]
+        checkpoint["salt"] = {"format": CHECKPOINT_FORMAT, "model": self._signature(), "trained": trained}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Compares the config with what the weights were trained for.
@@ -119,6 +120,7 @@ class Tagger(LightningModule):
                     f"the model of the config does not fit the checkpoint: {key} is {saved.get(key, 'absent')} there "
                     f"and {shapes.get(key, 'absent')} here; compare embed_dim, encoder, pooling and the tasks' hidden"
                 )
+        self._trained = header.get("trained", [])  # Of an epoch that is over: forgotten as the next one begins.
         if self._trainer is not None and self._trainer.training:
             self._name_what_stays(checkpoint["state_dict"])
 
@@ -271,6 +273,7 @@ class Tagger(LightningModule):
         for optimizer, asked in zip(self.trainer.optimizers, [self.configure_optimizers()], strict=True):
             for group, new in zip(optimizer.param_groups, asked.param_groups, strict=True):
                 group["weight_decay"] = new["weight_decay"]
+        self._trained = [totals.to(self.device) for totals in self._trained]
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         if progress.current.completed and not progress.is_last_batch:
             self.trainer.train_dataloader.first_step = progress.current.completed  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_that_was_ended_goes_on_to_the_last_bit(case: str, command: Command, tmp_path: Path) -> None:
     step, number, words = CASES[case]
-    assert command(*FIT, *words, "--trainer.default_root_dir=whole").code == 0
+    whole = command(*FIT, *words, "--trainer.default_root_dir=whole")
+    assert whole.code == 0
     with pytest.MonkeyPatch.context() as patch:
         send_at(patch, step, number, signal.SIGTERM)
         ended = command(*FIT, *words)
@@ -84,6 +86,12 @@ def test_a_training_that_was_ended_goes_on_to_the_last_bit(case: str, command: C
     assert resumed.code == 0, resumed.err
     assert differences(final_state(tmp_path / "logs"), final_state(tmp_path / "whole")) == []
     assert metrics(tmp_path / "logs") == metrics(tmp_path / "whole")
+    assert last_loss(resumed.err) == last_loss(whole.err)
+
+
+def last_loss(said: str) -> str:
+    """The loss over all steps of the last epoch, as it is printed."""
+    return re.findall(r"^epoch \d/2, train/loss [\d.]+", said, re.M)[-1]
 
 
 def test_sigusr1_saves_and_the_training_goes_on(command: Command, tmp_path: Path) -> None:
