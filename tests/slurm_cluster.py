@@ -22,6 +22,7 @@ SlurmctldPort={ports[0]}
 AuthType=auth/none
 CredType=cred/none
 AuthInfo=cred_expire=5
+FirstJobId={first_job}
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
@@ -116,7 +117,10 @@ def cluster(root: Path) -> Iterator[Cluster]:
     for gpu in range(2):
         (root / f"gpu{gpu}").touch()
     host = socket.gethostname().partition(".")[0]
-    (root / "slurm.conf").write_text(CONF.format(root=root, host=host, ports=_free_ports(3)))
+    # Ranks meet at a port that follows from the number of the job; clusters of other tests have jobs, too.
+    (root / "slurm.conf").write_text(
+        CONF.format(root=root, host=host, ports=_free_ports(3), first_job=os.getpid() % 9000 + 1)
+    )
     (root / "gres.conf").write_text(f"NodeName=n[1-2] Name=gpu File={root}/gpu[0-1]\n")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SALT_", "PYTEST_"))}
     environ = {**kept, "PATH": _path(), "SLURM_CONF": str(root / "slurm.conf"), "MASTER_ADDR": "127.0.0.1"}

@@ -1,8 +1,9 @@
-"""Processes that Lightning starts for further devices of this node."""
+"""Processes that this one starts: of further devices of this node, and readers."""
 
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 
 from salt.data.family import end_with
@@ -31,6 +32,18 @@ def join_family(environ: Mapping[str, str]) -> bool:
 def announce() -> None:
     """Lets processes that are started from here know this one."""
     os.environ[PARENT_VARIABLE] = str(os.getpid())
+
+
+def forget_readers() -> None:
+    """Lets no death of a process that reads be told any more, which PyTorch does by an exception wherever this one is.
+
+    To be called when the command is about to end: an error in one reader, or a signal, ends the others too.
+    """
+    from torch.utils.data._utils import signal_handling  # Not at the start, which begins without PyTorch.
+
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal_handling._SIGCHLD_handler_set = False  # A training that is begun later in this process sets it again.
 
 
 def kill(children: Children) -> None:

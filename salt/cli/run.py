@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from salt.cli.arguments import Arguments, adopt_comet_names, parse_flags
-from salt.cli.children import PARENT_VARIABLE, announce, join_family, wait_for
+from salt.cli.children import PARENT_VARIABLE, announce, forget_readers, join_family, wait_for
 from salt.cli.devices import global_rank
 from salt.cli.disk import disk_advice, said
 from salt.cli.lean import import_lightning
@@ -100,6 +100,7 @@ def _run(verb: str, arguments: Arguments, state: RunState) -> None:
     except SaltError:
         raise
     except Exception as error:  # The loss of a worker interrupts any code, which may wrap it in an error of its own.
+        forget_readers()
         earlier = said(error)
         if earlier is not None:
             raise earlier from None

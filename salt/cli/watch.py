@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from salt.batch import JetBatch
-from salt.cli.children import kill
+from salt.cli.children import forget_readers, kill
 from salt.cli.memory import Step
 from salt.cli.run import RunState
 from salt.cli.signals import Stopped
@@ -82,6 +82,7 @@ class Watch(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Ends the processes of further devices, which would wait for this one; after a vote they end by themselves."""
+        forget_readers()
         # Lightning looks at them every few seconds, and would kill this process as well because they end.
         getattr(trainer.strategy.launcher, "procs", []).clear()
         if not (isinstance(exception, Stopped) and exception.agreed):
