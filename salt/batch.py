@@ -45,8 +45,12 @@ class JetBatch:
         )
 
     def parts(self, number: int) -> list["JetBatch"]:
-        """Consecutive jets in at most `number` parts of about as many constituents, of all inputs together."""
-        counts = torch.stack([x.host_counts for x in self.constituents.values()]).sum(0)
+        """Consecutive jets in at most `number` parts of about as many constituents, of all inputs together.
+
+        Without inputs of constituents they have about as many jets.
+        """
+        each = [x.host_counts for x in self.constituents.values()] or [torch.ones(len(self), dtype=torch.int64)]
+        counts = torch.stack(each).sum(0)
         wanted = torch.arange(1, number) * (int(counts.sum()) / number)
         cuts = torch.searchsorted(counts.cumsum(0).double(), wanted.double()) + 1
         edges = sorted({0, *cuts.clamp(max=len(self) - 1).tolist(), len(self)})

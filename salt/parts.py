@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from salt.batch import JetBatch
@@ -33,7 +34,7 @@ def how_many(batch: JetBatch, most: int, least: int, model: nn.Module, in_thread
         batch: The jets.
         most: The largest number of constituents that a device holds at a time.
         least: The smallest number of parts.
-        model: It is computed in one thread if its dropout draws from the one generator that all threads share.
+        model: It is computed in one thread if it has PyTorch's own dropout or batch norm, which threads would share.
         in_threads: Whether it may be computed in several threads.
 
     Returns:
@@ -110,7 +111,8 @@ def _added(gradients: Sequence[Tensor | None], found: Sequence[Tensor | None]) -
 
 
 def _may_run_in_threads(model: nn.Module) -> bool:
-    return not any(isinstance(module, _DropoutNd) and module.p > 0 for module in model.modules())
+    shared = (_DropoutNd, _BatchNorm)  # A generator, or running means, that all threads would change.
+    return not any(isinstance(module, shared) and getattr(module, "p", 1) > 0 for module in model.modules())
 
 
 def _autocast_of_this_thread() -> Callable[[], Any]:

@@ -30,3 +30,9 @@ def test_parts_are_the_batch_in_pieces_of_about_one_size(counts, number):
         for part in parts:
             assert part.constituents[name].offsets[0] == 0
             assert torch.equal(part.constituents[name].offsets, part.constituents[name].host_offsets)
+
+
+def test_jets_without_inputs_of_constituents_are_cut_too():
+    batch = contracts.random_batch({"jets": 2}, [FLAVOUR], [0] * 10)
+    assert [len(part) for part in batch.parts(4)] == [3, 2, 3, 2]
+    assert torch.equal(torch.cat([part.jets for part in batch.parts(4)]), batch.jets)

@@ -103,5 +103,5 @@ def test_how_a_batch_is_cut(monkeypatch):
     assert how_many(batch, 700, 1, model(), in_threads=True) == (3, 6)
     assert how_many(batch, 700, 1, model(), in_threads=False) == (1, 5)
     assert how_many(batch, 10_000, 8, model(), in_threads=True) == (3, 9)
-    foreign = nn.Sequential(model(), nn.Dropout(0.1))
-    assert how_many(batch, 10_000, 1, foreign, in_threads=True) == (1, 1)
+    for layer in (nn.Dropout(0.1), nn.BatchNorm1d(2)):
+        assert how_many(batch, 10_000, 1, nn.Sequential(model(), layer), in_threads=True) == (1, 1)
