@@ -177,6 +177,7 @@ class PredictionFile:
             if self.files.rows is not None and self.next_row < total and not self.limited:
                 self._extend(total, Scores.none(self.columns, list(self.wanted)))
             self.file.attrs["model"] = self.model
+            self.file.attrs["test_files"] = [str(path.resolve()) for path in self.files.paths]
             self.file.close()
             self.sink.close()
             self.hidden.replace(self.path)
