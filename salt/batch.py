@@ -19,7 +19,7 @@ class JetBatch:
         jets: [B, F] float32, the variables of the input ``jets`` in the order of the config.
         constituents: For each other input its [T, F] float32 variables.
         labels: For each target that the files hold: [B] for jets, [T] for constituents. int64 for the kinds
-            ``class`` (index into the classes, -1 for none) and ``index``, float32 for ``number``. Absent where a file
+            ``class`` (index into the classes, -1 for none) and ``index``, float32 for the others. Absent where a file
             that is only to be scored does not have the variable.
         rows: [B] int64, the row of each jet in the files one after the other.
         slots: For each constituent input [T] int64: the place of each constituent on the padded axis of the file.

@@ -46,6 +46,8 @@ class Target:
         kind: ``class``: integer codes that stand for classes; the batch holds the index into `classes`, or -1 where
             there is no label or the class is ignored. ``number``: a real number, NaN where there is none.
             ``index``: an integer as it stands in the file, such as a vertex index; negative means no label.
+            ``weight``, ``level``: real numbers that nothing is learnt about: how much something counts in a loss, at
+            least 0, and by what that is scaled.
         classes: Names of the classes in the order of the model's outputs (kind ``class`` only).
         codes: (code in the file, class name) pairs where the file cannot say which code means which class.
             None: the file's own class names decide, and without any the codes count up from 0.
@@ -55,11 +57,16 @@ class Target:
 
     input: str
     variable: str
-    kind: Literal["class", "number", "index"]
+    kind: Literal["class", "number", "index", "weight", "level"]
     classes: tuple[str, ...] = ()
     codes: tuple[tuple[int, str], ...] | None = None
     ignore: tuple[str | int, ...] = ()
     log: bool = False
+
+    @property
+    def learnt(self) -> bool:
+        """Whether a task learns it; otherwise it just says how much something counts in a loss."""
+        return self.kind not in ("weight", "level")
 
 
 def unambiguous(datasets: Mapping[str, str]) -> dict[str, str]:

@@ -231,6 +231,8 @@ def _embedding(name: str, jets: Tensor, rows: Ragged | None) -> Embedding:
 
 
 def _random_label(target: Target, size: int) -> Tensor:
+    if not target.learnt:
+        return torch.rand(size) * 2
     missing = torch.rand(size) < 0.25
     if target.kind == "number":
         return torch.where(missing, torch.nan, torch.rand(size) * 3 + 0.1)

@@ -133,7 +133,7 @@ class PredictionWriter(Callback):
             return [v for v in dict.fromkeys(self.variables[name]) if name == JETS or v != VALID]
         if name != JETS:
             return []
-        labels = [t.variable for task in tasks.values() for t in task.targets if t.input == JETS]
+        labels = [t.variable for task in tasks.values() for t in task.targets if t.learnt and t.input == JETS]
         return [v for v in dict.fromkeys([*USUAL_VARIABLES, *labels]) if v in fields]
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, raw: Mapping[str, Any], batch: JetBatch) -> None:

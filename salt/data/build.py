@@ -101,7 +101,7 @@ def _columns(source: Source) -> dict[str, list[Column]]:
 
 
 def _label_type(source: Source, target: Target) -> str:
-    if target.kind == "number":
+    if target.kind == "number" or not target.learnt:
         return "f4"
     if target.kind == "class":
         return smallest_integer(-1, len(target.classes) - 1)

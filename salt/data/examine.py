@@ -43,7 +43,7 @@ def examine(
         constituents_per_jet=found.constituents_per_jet,
     )
     doubts = []
-    if truth := checks.truth_inputs(train.inputs, train.targets):
+    if truth := checks.truth_inputs(train.inputs, [t for t in train.targets if t.learnt]):
         doubts.append(f"data.inputs holds truth that no recorded jet has: {', '.join(truth)}")
     if rare := checks.rare_classes(found):
         doubts.append(f"no example of {', '.join(rare)} among {found.num_jets} training jets")

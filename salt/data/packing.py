@@ -142,6 +142,8 @@ def _label(plan: InputPlan, label: LabelPlan, raw: Array, rows: Array) -> Array:
     target = label.target
     if target.kind == "number":
         return _number(plan, target, raw, rows)
+    if not target.learnt:
+        return _weight(plan, target, raw, rows)
     if label.lookup is None:
         return raw.astype(np.int64)
     indices, strange = label.lookup(raw)
@@ -171,4 +173,22 @@ def _number(plan: InputPlan, target: Target, raw: Array, rows: Array) -> Array:
             f"it must be {need} (NaN where there is none)"
         )
     values[wrong] = np.nan
+    return values
+
+
+def _weight(plan: InputPlan, target: Target, raw: Array, rows: Array) -> Array:
+    with np.errstate(over="ignore"):
+        values = raw.astype(np.float32)
+    wrong = ~np.isfinite(values)
+    if target.kind == "weight":
+        wrong |= values < 0
+    if plan.strict and wrong.any():
+        entry = int(np.argmax(wrong))
+        need = "finite and at least 0" if target.kind == "weight" else "finite"
+        raise DataError(
+            f"{plan.path}: loss weight '{target.variable}' of input '{plan.name}' is {raw[entry]} in row "
+            f"{rows[entry]}; it must be {need}\n"
+            f"repair the file, or exclude such entries by data.inputs.{plan.name}.selection"
+        )
+    values[wrong] = 0
     return values

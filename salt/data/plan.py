@@ -75,12 +75,13 @@ def plan_file(
         for kind, fields in (
             ("variable", spec.variables),
             ("variable", [c.variable for c in conditions]),
-            ("label", [t.variable for t in labels]),
+            ("label", [t.variable for t in labels if t.learnt]),
+            ("loss weight", [t.variable for t in labels if not t.learnt]),
         ):
             for field in fields:
                 _check_number(layout, field, kind, f"{reader.path}: input '{name}'", dataset)
         for target in labels:
-            if target.kind != "number" and layout.fields[target.variable].kind not in "iub":
+            if target.kind in ("class", "index") and layout.fields[target.variable].kind not in "iub":
                 raise DataError(
                     f"{reader.path}: label '{target.variable}' of input '{name}' has type "
                     f"{layout.fields[target.variable]}; it must be an integer"

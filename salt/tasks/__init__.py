@@ -4,14 +4,18 @@ from salt.tasks.base import Column, Embedding, Loss, Task, TaskFactory
 from salt.tasks.classification import Classification
 from salt.tasks.regression import Regression
 from salt.tasks.vertexing import Vertexing
+from salt.tasks.weights import Level, LossWeights, Weighing
 
 __all__ = [
     "Classification",
     "Column",
     "Embedding",
+    "Level",
     "Loss",
+    "LossWeights",
     "Regression",
     "Task",
     "TaskFactory",
     "Vertexing",
+    "Weighing",
 ]

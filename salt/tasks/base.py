@@ -68,7 +68,7 @@ class Task(nn.Module, ABC):
         name: The key of the task in the config.
         input: Name of the input it is about: ``jets``, or one of constituents.
         weight: Weight of its mean loss in the total loss.
-        targets: What it needs to be told to learn.
+        targets: What it needs to be told to learn, and of that what just weighs its loss.
     """
 
     def __init__(self, *, name: str, input: str, weight: float, targets: tuple[Target, ...]) -> None:  # noqa: A002
@@ -77,6 +77,10 @@ class Task(nn.Module, ABC):
         self.input = input
         self.weight = weight
         self.targets = targets
+
+    def weights(self) -> dict[str, Any]:
+        """How much what counts in the loss, in numbers and words, for the table of a run."""
+        return {"task": self.weight}
 
     def adopt(self, statistics: Statistics) -> None:
         """Takes over what was measured from the training files. Keep it in buffers, so that checkpoints hold it."""

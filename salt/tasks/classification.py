@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from salt.nn.dense import at_least_float32
 from salt.statistics import Statistics
 from salt.tasks.base import Column, Embedding, Loss, Task
 from salt.tasks.head import Head, check_weight
+from salt.tasks.weights import LossWeights, Weighing
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class Classification(Task):
     """Tells apart classes of jets or constituents, by the cross-entropy.
 
     Entries without a label, or of an ignored class, are no targets. With class weights w and labels y the loss is
-    ``sum_i w[y_i] (-log p_i[y_i]) / sum_i w[y_i]``.
+    ``sum_i w[y_i] (-log p_i[y_i]) / sum_i w[y_i]``, unless loss_weights says otherwise.
 
     Args:
         input: Name of the input it is about: jets, or one of constituents.
@@ -40,6 +41,7 @@ class Classification(Task):
         class_weights: How much each class counts in the loss: null for all the same, balanced for the inverse of how
             often a class occurs, class_dict for those of the class dict, or one number for each class.
         weight: Weight of the task in the total loss.
+        loss_weights: How much each jet or constituent counts in the loss of the task; null for all the same.
         hidden: Widths of the hidden layers.
         activation: Activation of the hidden layers: relu, leaky_relu, elu, gelu, silu or tanh.
         dropout: Probability to drop a hidden unit.
@@ -58,6 +60,7 @@ class Classification(Task):
         ignore_classes: list[str | int] | None = None,
         class_weights: Literal["class_dict", "balanced"] | list[float] | None = None,
         weight: float = 1.0,
+        loss_weights: LossWeights | None = None,
         hidden: Sequence[int] = (128, 64, 32),
         activation: str = "relu",
         dropout: float = 0.0,
@@ -76,7 +79,9 @@ class Classification(Task):
             codes=None if label_map is None else tuple(sorted(label_map.items())),
             ignore=ignored,
         )
-        super().__init__(name=name, input=input, weight=weight, targets=(target,))
+        weighing = Weighing(name, input, loss_weights, own=class_weights is not None)
+        super().__init__(name=name, input=input, weight=weight, targets=(target, *weighing.targets))
+        self.weighing = weighing
         self.target = target
         self.class_weights = class_weights
         self.head = Head(input, embed_dim, hidden, len(known), activation, dropout)
@@ -109,16 +114,28 @@ class Classification(Task):
         logits: Tensor = self.head(embedding)
         return logits
 
+    def weights(self) -> dict[str, Any]:
+        """Those of the task, of its classes, and of jets and constituents."""
+        classes = dict(zip(self.target.classes, self.class_weight.tolist(), strict=True))
+        return {**super().weights(), "classes": classes, **self.weighing.describe()}
+
+    def weigh(self, batch: JetBatch) -> tuple[Tensor, Tensor]:
+        """The sum of the weights of the valid targets, and how many they are."""
+        label, entries = batch.labels[self.target], self.weighing.entries(batch)
+        each = torch.where(label >= 0, self.class_weight.index_select(0, label.clamp(min=0)), 0)
+        return (each if entries is None else each * entries).sum(), (label >= 0).sum()
+
     def count(self, batch: JetBatch) -> Tensor:
-        """The sum of the weights of the valid targets."""
-        label = batch.labels[self.target]
-        return torch.where(label >= 0, self.class_weight.index_select(0, label.clamp(min=0)), 0).sum()
+        """The sum of the weights of the valid targets, or what loss_weights divides by instead."""
+        return self.weighing.divisor(*self.weigh(batch))
 
     def loss(self, raw: Tensor, batch: JetBatch) -> Loss:
         """The weighted cross-entropy."""
         logits = at_least_float32(raw)
-        weight = self.class_weight.to(logits.dtype)
+        weight, entries = self.class_weight.to(logits.dtype), self.weighing.entries(batch)
         each = functional.cross_entropy(logits, batch.labels[self.target], weight, ignore_index=-1, reduction="none")
+        if entries is not None:
+            each = each * entries.to(logits.dtype)
         return Loss(each.sum(), self.count(batch).to(logits.dtype))
 
     def predict(self, raw: Tensor) -> Mapping[str, Tensor]:

@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from salt.batch import JetBatch
-from salt.errors import ConfigError, DataError
+from salt.errors import ConfigError, DataError, unknown
 from salt.inputs import Target
+from salt.nn.buckets import to_device
 from salt.nn.dense import at_least_float32
 from salt.statistics import Statistics
 from salt.tasks.base import Column, Embedding, Loss, Task
 from salt.tasks.head import Head, check_weight, total
+from salt.tasks.weights import LossWeights, Weighing, check_weights
 
 
 class Regression(Task):
@@ -29,7 +31,9 @@ class Regression(Task):
         scale: What is learnt of a label: standard for (y - mean) / std, log for the same of its natural logarithm,
             none for y itself.
         loss: mse for the squared deviation, huber for one that grows linearly beyond 1 (one std, if scaled).
+        label_weights: How much each label counts in the loss, by its name; 1 for those that are not named.
         weight: Weight of the task in the total loss.
+        loss_weights: How much each jet or constituent counts in the loss of the task; null for all the same.
         hidden: Widths of the hidden layers.
         activation: Activation of the hidden layers: relu, leaky_relu, elu, gelu, silu or tanh.
         dropout: Probability to drop a hidden unit.
@@ -46,7 +50,9 @@ class Regression(Task):
         labels: list[str],
         scale: Literal["standard", "log", "none"] = "standard",
         loss: Literal["mse", "huber"] = "mse",
+        label_weights: dict[str, float] | None = None,
         weight: float = 1.0,
+        loss_weights: LossWeights | None = None,
         hidden: Sequence[int] = (128, 64, 32),
         activation: str = "relu",
         dropout: float = 0.0,
@@ -60,7 +66,11 @@ class Regression(Task):
         if repeated := sorted({label for label in labels if labels.count(label) > 1}):
             raise ConfigError(f"task '{name}': labels names {', '.join(repeated)} more than once")
         targets = tuple(Target(input=input, variable=v, kind="number", log=scale == "log") for v in labels)
-        super().__init__(name=name, input=input, weight=weight, targets=targets)
+        weighing = Weighing(name, input, loss_weights, own=bool(label_weights))
+        super().__init__(name=name, input=input, weight=weight, targets=(*targets, *weighing.targets))
+        self.labels = targets
+        self.weighing = weighing
+        self.label_weights = _label_weights(name, labels, label_weights or {})
         self.scale = scale
         self.kind = loss
         self.head = Head(input, embed_dim, hidden, len(labels), activation, dropout)
@@ -75,7 +85,7 @@ class Regression(Task):
         """
         if self.scale == "none":
             return
-        for k, target in enumerate(self.targets):
+        for k, target in enumerate(self.labels):
             scale = statistics.numbers.get(target)
             if scale is None:
                 raise DataError(f"task '{self.name}': label '{target.variable}' of '{self.input}' was not measured")
@@ -91,27 +101,41 @@ class Regression(Task):
         out: Tensor = self.head(embedding)
         return out
 
+    def weights(self) -> dict[str, Any]:
+        """Those of the task, of its labels, and of jets and constituents."""
+        labels = dict(zip((t.variable for t in self.labels), self.label_weights, strict=True))
+        return {**super().weights(), "labels": labels, **self.weighing.describe()}
+
+    def weigh(self, batch: JetBatch) -> tuple[Tensor, Tensor]:
+        """The sum of the weights of the valid labels of all entries, and how many they are."""
+        valid = self._truth(batch, self.mean)[1]
+        weight = self._weight(batch, valid)
+        return (valid if weight is None else torch.where(valid, weight, 0)).sum(), valid.sum()
+
     def count(self, batch: JetBatch) -> Tensor:
-        """How many valid labels all entries have together."""
-        return self._truth(batch, self.mean)[1].sum().to(self.mean.dtype)
+        """The sum of those weights, or what loss_weights divides by instead."""
+        return self.weighing.divisor(*self.weigh(batch))
 
     def loss(self, raw: Tensor, batch: JetBatch) -> Loss:
-        """The deviation summed over all valid labels of all entries."""
+        """The weighted deviation summed over all valid labels of all entries."""
         estimate = at_least_float32(raw)
         truth, valid = self._truth(batch, estimate)
-        compare = functional.mse_loss if self.kind == "mse" else functional.huber_loss
-        return Loss(total(compare(estimate, truth, reduction="none"), valid), valid.sum().to(estimate.dtype))
+        each = (functional.mse_loss if self.kind == "mse" else functional.huber_loss)(estimate, truth, reduction="none")
+        weight = self._weight(batch, valid)
+        if weight is not None:
+            each = each * weight.to(estimate.dtype)
+        return Loss(total(each, valid), self.count(batch).to(estimate.dtype))
 
     def predict(self, raw: Tensor) -> Mapping[str, Tensor]:
         """Each label in its own unit."""
-        return {t.variable: y for t, y in zip(self.targets, self._physical(raw).unbind(-1), strict=True)}
+        return {t.variable: y for t, y in zip(self.labels, self._physical(raw).unbind(-1), strict=True)}
 
     def metrics(self, raw: Tensor, batch: JetBatch) -> Mapping[str, Loss]:
         """For each label the mean absolute error and the mean error (prediction minus truth), in its unit."""
         estimate = self._physical(raw)
         _, valid = self._truth(batch, estimate)
         out = {}
-        for k, target in enumerate(self.targets):
+        for k, target in enumerate(self.labels):
             error = estimate[:, k] - batch.labels[target].to(estimate.dtype)
             count = valid[:, k].sum().to(estimate.dtype)
             out[f"{target.variable}_mae"] = Loss(total(error.abs(), valid[:, k]), count)
@@ -120,7 +144,15 @@ class Regression(Task):
 
     def columns(self) -> tuple[Column, ...]:
         """One for each label, of the same name."""
-        return tuple(Column(t.variable) for t in self.targets)
+        return tuple(Column(t.variable) for t in self.labels)
+
+    def _weight(self, batch: JetBatch, like: Tensor) -> Tensor | None:
+        """[..., K] float64 weights; None where all are 1."""
+        entries = self.weighing.entries(batch)
+        if all(w == 1 for w in self.label_weights):
+            return None if entries is None else entries[:, None].expand(like.shape)
+        labels_K = to_device(torch.tensor(self.label_weights, dtype=torch.float64), like.device)
+        return labels_K.expand(like.shape) if entries is None else entries[:, None] * labels_K
 
     def _physical(self, raw: Tensor) -> Tensor:
         value = at_least_float32(raw) * self.std + self.mean
@@ -128,7 +160,16 @@ class Regression(Task):
 
     def _truth(self, batch: JetBatch, like: Tensor) -> tuple[Tensor, Tensor]:
         """[..., K] labels as they are learnt, 0 where there is none, and where there is one."""
-        label = torch.stack([batch.labels[t] for t in self.targets], dim=-1).to(like.dtype)
+        label = torch.stack([batch.labels[t] for t in self.labels], dim=-1).to(like.dtype)
         scaled = ((label.log() if self.scale == "log" else label) - self.mean) / self.std
         valid = scaled.isfinite()
         return torch.where(valid, scaled, 0).to(like.dtype), valid
+
+
+def _label_weights(task: str, labels: Sequence[str], given: Mapping[str, float]) -> tuple[float, ...]:
+    for label in given:
+        if label not in labels:
+            raise ConfigError(f"task '{task}': label_weights: " + unknown("label", label, labels))
+    weights = tuple(float(given.get(label, 1.0)) for label in labels)
+    check_weights(f"task '{task}': label_weights", weights)
+    return weights

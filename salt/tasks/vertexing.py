@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,13 +10,15 @@ from torch.nn import functional
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError
+from salt.graphs import outside_graphs
 from salt.inputs import JETS, Target
 from salt.nn.dense import SplitLinear, after_first, at_least_float32, check_sizes
 from salt.nn.linear import Linear
 from salt.nn.pair_features import pair_features
-from salt.ragged import Pairs, pairs, sum_rows
+from salt.ragged import Pairs, Ragged, pairs, sum_rows
 from salt.tasks.base import Column, Embedding, Loss, Task
 from salt.tasks.head import check_weight, total
+from salt.tasks.weights import LossWeights, Weighing
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Vertexing(Task):
         input: Name of the input of constituents it is about.
         label: Variable of that input's dataset that numbers the vertices of a jet; negative means no label.
         weight: Weight of the task in the total loss.
+        loss_weights: How much each jet, constituent or pair counts in the loss of the task; null for all the same.
         hidden: Widths of the hidden layers.
         activation: Activation of the hidden layers: relu, leaky_relu, elu, gelu, silu or tanh.
         dropout: Probability to drop a hidden unit.
@@ -57,6 +61,7 @@ class Vertexing(Task):
         input: str,  # noqa: A002
         label: str = "ftagTruthVertexIndex",
         weight: float = 1.0,
+        loss_weights: LossWeights | None = None,
         hidden: Sequence[int] = (128, 64, 32),
         activation: str = "relu",
         dropout: float = 0.0,
@@ -69,7 +74,9 @@ class Vertexing(Task):
         if input == JETS:
             raise ConfigError(f"task '{name}': Vertexing groups constituents; its input cannot be '{JETS}'")
         target = Target(input=input, variable=label, kind="index")
-        super().__init__(name=name, input=input, weight=weight, targets=(target,))
+        weighing = Weighing(name, input, loss_weights)
+        super().__init__(name=name, input=input, weight=weight, targets=(target, *weighing.targets))
+        self.weighing = weighing
         self.target = target
         width = hidden[0] if hidden else 1
         self.both = SplitLinear(embed_dim, embed_dim, width)
@@ -88,23 +95,42 @@ class Vertexing(Task):
         logits_P: Tensor = self.rest(features_PD).squeeze(-1)
         return PairLogits(logits_P, found, x.offsets, x.jet_T)
 
-    def count(self, batch: JetBatch) -> Tensor:
-        """The number of pairs whose members both have a label."""
+    def weights(self) -> dict[str, Any]:
+        """Those of the task, and of jets and constituents."""
+        return {**super().weights(), **self.weighing.describe()}
+
+    def weigh(self, batch: JetBatch) -> tuple[Tensor, Tensor]:
+        """The sum of the weights of the pairs whose members both have a label, and how many they are."""
         x = batch.constituents[self.input]
-        labelled_B = sum_rows((batch.labels[self.target] >= 0).double(), x.jet_T, x.num_jets)
-        return (labelled_B * (labelled_B - 1) / 2).sum().float()
+        labelled_T = (batch.labels[self.target] >= 0).double()
+        number_B = _pair_sums(labelled_T, x)
+        jets_B, levels_T = self.weighing.jets(batch), self.weighing.levels(batch)
+        weight_B = number_B if levels_T is None else _pair_sums(labelled_T * levels_T, x)
+        return (weight_B if jets_B is None else weight_B * jets_B).sum(), number_B.sum()
+
+    def count(self, batch: JetBatch) -> Tensor:
+        """The sum of those weights, or what loss_weights divides by instead."""
+        return self.weighing.divisor(*self.weigh(batch))
 
     def loss(self, raw: PairLogits, batch: JetBatch) -> Loss:
-        """The binary cross-entropy over pairs whose members both have a label."""
+        """The binary cross-entropy over pairs whose members both have a label.
+
+        The weight of a pair is that of its jet times those of both members by their level.
+        """
         same, valid = self._truth(raw, batch)
         logits = at_least_float32(raw.logits)
         each = functional.binary_cross_entropy_with_logits(logits, same.to(logits.dtype), reduction="none")
-        return Loss(total(each, valid), valid.sum().to(logits.dtype))
+        jet_and_level_T, level_T = self.weighing.entries(batch), self.weighing.levels(batch)
+        if jet_and_level_T is not None:
+            each = each * jet_and_level_T.to(logits.dtype).index_select(0, raw.pairs.first)
+        if level_T is not None:
+            each = each * level_T.to(logits.dtype).index_select(0, raw.pairs.second)
+        return Loss(total(each, valid), self.count(batch).to(logits.dtype))
 
     def predict(self, raw: PairLogits) -> Mapping[str, Tensor]:
         """For each constituent the number of its group in its jet, from 0 in the order in which groups first occur."""
-        root_T = _components(raw)
-        is_root = root_T == torch.arange(len(root_T), device=root_T.device)
+        root_T = components(raw)
+        is_root = root_T == torch.arange(root_T.shape[0], device=root_T.device)
         before = torch.cat([is_root.new_zeros(1, dtype=torch.int64), is_root.cumsum(0)])
         first = before.index_select(0, raw.offsets[:-1]).index_select(0, raw.jets)
         return {"VertexIndex": (before.index_select(0, root_T) - first).to(torch.int32)}
@@ -130,7 +156,14 @@ class Vertexing(Task):
         return first == second, (first >= 0) & (second >= 0)
 
 
-def _components(raw: PairLogits) -> Tensor:
+def _pair_sums(values_T: Tensor, x: Ragged) -> Tensor:
+    """[B] the sum over the pairs of each jet of the product of both members."""
+    sums_B = sum_rows(values_T, x.jet_T, x.num_jets)
+    return ((sums_B.square() - sum_rows(values_T.square(), x.jet_T, x.num_jets)) / 2).clamp(min=0)
+
+
+@outside_graphs
+def components(raw: PairLogits) -> Tensor:
     """[T] the first constituent of the connected component of each.
 
     Labels start as row numbers; the smaller one crosses each linked pair, then each row takes the label of its label,

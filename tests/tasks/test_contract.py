@@ -4,9 +4,11 @@ import contracts
 import pytest
 import torch
 
-from salt.tasks import Classification, Embedding, Regression, Vertexing
+from salt.tasks import Classification, Embedding, Level, LossWeights, Regression, Vertexing
 
 CLASSES = ["bjets", "cjets", "ujets"]
+RANK = Level(slope=-0.1, minimum=0.2)
+SHARE = Level("share", scaler="polynomial", coefficients=[0.1, 1, 2])
 TASKS = {
     "jets": partial(Classification, "jets", "flavour_label", CLASSES, class_weights="balanced", dropout=0.1),
     "constituents": partial(Classification, "tracks", "ftagTruthOriginLabel", class_weights="class_dict"),
@@ -15,6 +17,17 @@ TASKS = {
     "linear vertexing": partial(Vertexing, "tracks", hidden=[]),
     "regression": partial(Regression, "jets", ["pt", "length"]),
     "log": partial(Regression, "jets", ["pt"], scale="log", loss="huber"),
+    "weighted": partial(
+        Classification, "tracks", "kind", CLASSES, class_weights=[1, 0.5, 2], loss_weights=LossWeights("weight", SHARE)
+    ),
+    "weighted vertexing": partial(Vertexing, "tracks", hidden=[8], loss_weights=LossWeights("weight", RANK, "none")),
+    "weighted regression": partial(
+        Regression,
+        "tracks",
+        ["d0", "z0"],
+        label_weights={"z0": 3},
+        loss_weights=LossWeights("weight", SHARE, normalise="training"),
+    ),
     "plain": partial(Regression, "tracks", ["d0", "z0"], scale="none", hidden=[8]),
 }
 

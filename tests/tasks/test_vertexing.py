@@ -20,8 +20,11 @@ def raw_of(counts, logits):
     return PairLogits(torch.tensor(logits, dtype=torch.float32), pairs(x), x.offsets, x.jet_T)
 
 
-def batch_of(labels):
-    return JetBatch(torch.zeros(0, 1), {}, {TASK.target: torch.tensor(labels)}, torch.arange(0), {})
+def batch_of(labels, counts=(3, 1, 0, 2)):
+    rows = contracts.random_rows(counts, 1, torch.float32)
+    return JetBatch(
+        torch.zeros(len(counts), 1), {"tracks": rows}, {TASK.target: torch.tensor(labels)}, torch.arange(0), {}
+    )
 
 
 def test_loss_by_hand():
@@ -47,7 +50,7 @@ def test_pairs_without_a_label_do_not_count():
 def test_no_pair_in_the_batch():
     x = contracts.random_rows((1, 0, 1), 4, torch.float32)
     raw = TASK(Embedding(torch.randn(3, 4), {"tracks": x}))
-    loss = TASK.loss(raw, batch_of([0, 0]))
+    loss = TASK.loss(raw, batch_of([0, 0], (1, 0, 1)))
     contracts.trains(TASK, loss.sum)
     assert (float(loss.sum.detach()), float(loss.count)) == (0, 0)
     assert TASK.predict(raw)["VertexIndex"].tolist() == [0, 0]
