@@ -1,10 +1,12 @@
 """What `torch.compile` shall leave alone.
 
 Work on the host, and loops over a varying number of rectangles, would be fixed in a compiled graph, and compiled again
-for every batch. Functions that do such work are marked here; they run between the graphs.
+for every batch. Functions that do such work are marked here; they run between the graphs. A graph that leaves PyTorch
+has nothing between its parts: for it, `replaced` has them computed in another way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -13,6 +15,7 @@ import torch
 F = TypeVar("F", bound=Callable[..., Any])
 
 _marked: list[list[Callable[..., Any]]] = []
+_holders: dict[Callable[..., Any], list[Callable[..., Any]]] = {}
 
 
 def outside_graphs(function: F) -> F:
@@ -24,7 +27,21 @@ def outside_graphs(function: F) -> F:
     def call(*args: Any, **kwargs: Any) -> Any:
         return holder[0](*args, **kwargs)
 
+    _holders[call] = holder
     return cast(F, call)
+
+
+@contextmanager
+def replaced(functions: Mapping[Callable[..., Any], Callable[..., Any]]) -> Iterator[None]:
+    """Has marked functions computed by others, in all threads, until the block ends."""
+    before = {marked: _holders[marked][0] for marked in functions}
+    for marked, other in functions.items():
+        _holders[marked][0] = other
+    try:
+        yield
+    finally:
+        for marked, function in before.items():
+            _holders[marked][0] = function
 
 
 VARIANTS = 64

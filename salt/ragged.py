@@ -63,7 +63,7 @@ class Ragged:
     @property
     def jet_T(self) -> Tensor:  # noqa: N802
         """[T] the jet to which each constituent belongs."""
-        return _jet_of_each(self)
+        return jet_of_each(self)
 
     def with_values(self, values: Tensor) -> "Ragged":
         """The same jets with other values, [T, ...]."""
@@ -83,7 +83,8 @@ class Ragged:
 
 
 @outside_graphs
-def _jet_of_each(ragged: Ragged) -> Tensor:
+def jet_of_each(ragged: Ragged) -> Tensor:
+    """[T] the jet to which each constituent belongs, computed once for the same jets."""
     if "jet_T" not in ragged.derived:
         jets = torch.arange(ragged.num_jets, device=ragged.offsets.device)
         output_size = ragged.values.shape[0]
