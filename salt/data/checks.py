@@ -90,13 +90,3 @@ def look_normalised(scales: Mapping[str, Mapping[str, Scale]], found: Survey) ->
             std = measure.scale.std / given.std if measure.count else 1.0
             strange.append(abs(mean) > 1 or not 0.2 <= std <= 5)
     return 2 * sum(strange) <= len(strange)
-
-
-def rare_classes(found: Survey) -> list[str]:
-    """Classes without a single jet or constituent, as ``label: class``."""
-    return [
-        f"{target.variable}: {name}"
-        for target, counts in found.class_counts.items()
-        for name, count in zip(target.classes, counts, strict=True)
-        if count == 0
-    ]

@@ -1,16 +1,18 @@
 """The data of a run, as Lightning wants it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 
+from salt.batch import JetBatch
 from salt.data.agree import all_succeed
 from salt.data.checks import check_distinct, nameless_codes
 from salt.data.examine import examine
 from salt.data.formats import open_reader
+from salt.data.group import read_group
 from salt.data.loader import StepLoader
 from salt.data.norms import dataset_scales, input_scales, load_class_weights, load_norms
 from salt.data.orders import Blocks, Order, Sequential, Single, Weak, share, whole_batches
@@ -20,6 +22,7 @@ from salt.data.space import StorageError
 from salt.data.staged import storage_folder
 from salt.data.staging import Staging
 from salt.data.store import Store
+from salt.data.survey import SURVEY_JETS, spread_blocks
 from salt.data.workers import advised_workers, reading_threads, usable_cores, worker_doubts
 from salt.errors import ConfigError, SaltError, unknown
 from salt.inputs import Input, Target, check_inputs
@@ -67,6 +70,9 @@ class JetDataModule(LightningDataModule):
         shuffle: With blocks, the jets of several random blocks are mixed, so batches differ in every epoch; weak keeps
             the same batches of consecutive jets and changes only their order.
         reader: Class path of a reader for files of another format, such as ``my_package.MyReader``.
+
+    Attributes:
+        paths: For each opened part, such as ``train``, its files as they were named.
     """
 
     def __init__(
@@ -132,7 +138,7 @@ class JetDataModule(LightningDataModule):
         self._seed = 0
         self._sources: dict[str, Source] = {}
         self._stores: dict[str, Store] = {}
-        self._paths: dict[str, tuple[Path, ...]] = {}
+        self.paths: dict[str, tuple[Path, ...]] = {}
         self._missing: dict[str, tuple[Target, ...]] = {}
         self._staging: Staging | None = None
 
@@ -208,6 +214,13 @@ class JetDataModule(LightningDataModule):
         """The files that a stage is about: ``fit``, ``validate``, ``test`` or ``predict``; it must be set up."""
         return self._sources[PARTS[stage]]
 
+    def sample(self) -> Iterator[JetBatch]:
+        """The training jets from which statistics are measured, with their labels; set up for ``fit``."""
+        source = self._sources["train"]
+        for positions in spread_blocks(source.num_jets, SURVEY_JETS):
+            yield from read_group(source, [positions]).batches()
+        source.close()
+
     def missing_targets(self, stage: str) -> tuple[Target, ...]:
         """The targets that files to be tested lack, so that they can be predicted but not judged."""
         return self._missing.get(PARTS[stage], ())
@@ -227,7 +240,7 @@ class JetDataModule(LightningDataModule):
                 "jets": source.num_jets,
                 "files": [
                     describe_file(path, reader.format, size)
-                    for path, reader, size in zip(self._paths[part], source.readers, source.sizes, strict=True)
+                    for path, reader, size in zip(self.paths[part], source.readers, source.sizes, strict=True)
                 ],
             }
             for part, source in self._sources.items()
@@ -283,7 +296,7 @@ class JetDataModule(LightningDataModule):
         return resolve(option, f"data.{part}_file")
 
     def _open(self, part: str, paths: tuple[Path, ...], targets: tuple[Target, ...], strict: bool = True) -> Source:
-        self._paths[part] = paths
+        self.paths[part] = paths
         key = f"data.{part}_file"
         readers = [open_reader(path, {}, self.reader) for path in paths]
         if self.norm_dict is not None and any(reader.format != "structured" for reader in readers):
@@ -359,10 +372,10 @@ class JetDataModule(LightningDataModule):
             for part, source in sorted(self._sources.items(), key=lambda item: item[1].num_jets):
                 self._stores[part] = staging.pack(source, scales)
             return
-        originals = {part: self._paths[part] for part in self._sources}
+        originals = {part: self.paths[part] for part in self._sources}
         copies = staging.copy(originals)
         self._sources = {part: self._open(part, found, self._targets) for part, found in copies.items()}
-        self._paths |= originals
+        self.paths |= originals
 
     def _release(self) -> None:
         self._stores = {}

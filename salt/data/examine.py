@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from salt.data import checks
+from salt.data.dead import dead_data
 from salt.data.source import Source
 from salt.data.survey import Survey, has_numbers, number_scales, scales_of, survey
 from salt.errors import DataError
@@ -45,12 +46,12 @@ def examine(
     doubts = []
     if truth := checks.truth_inputs(train.inputs, [t for t in train.targets if t.learnt]):
         doubts.append(f"data.inputs holds truth that no recorded jet has: {', '.join(truth)}")
-    if rare := checks.rare_classes(found):
-        doubts.append(f"no example of {', '.join(rare)} among {found.num_jets} training jets")
     if given is not None:
         doubts += _norm_doubts(train, given, found)
-    if val is not None:
-        doubts += _duplicate_doubts("validation", found, survey(val, by_number), by_number)
+    found_val = None if val is None else survey(val, by_number)
+    doubts += dead_data(train, found, val, found_val)
+    if found_val is not None:
+        doubts += _duplicate_doubts("validation", found, found_val, by_number)
     if test is not None:
         try:
             doubts += _duplicate_doubts("test", found, survey(test, by_number), by_number)

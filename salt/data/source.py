@@ -61,9 +61,9 @@ class Source:
         passing = self._starts[-1] if self.rows is None else len(self.rows)
         selected = " that pass the selection" if inputs[JETS].selection else ""
         if passing == 0:
-            raise DataError(f"{key}: there are no jets{selected} in {self._names()}")
+            raise DataError(f"{key}: there are no jets{selected} in {self.where}")
         if num_jets > passing:
-            raise DataError(f"{count_key} is {num_jets}, but {self._names()} has only {passing} jets{selected}")
+            raise DataError(f"{count_key} is {num_jets}, but {self.where} has only {passing} jets{selected}")
         self.num_jets = passing if num_jets < 0 else num_jets
         if self.rows is not None:
             self.rows = self.rows[: self.num_jets]
@@ -79,6 +79,11 @@ class Source:
             return positions
         rows: Array = self.rows[positions].astype(np.int64)
         return rows
+
+    def locate(self, row: int) -> tuple[int, int]:
+        """The number of the file that a row is in, and the row there."""
+        file = bisect_right(self._starts, row) - 1
+        return file, row - self._starts[file]
 
     def block_edges(self) -> Array:
         """Positions that cut the jets into blocks: whole compressed chunks, about 500 rows, none across files."""
@@ -121,7 +126,7 @@ class Source:
         fields = self.fields(dataset)
         for variable in variables:
             if variable not in fields:
-                raise DataError(f"{self._names()}: " + unknown("variable", variable, fields, f"in '{dataset}'"))
+                raise DataError(f"{self.where}: " + unknown("variable", variable, fields, f"in '{dataset}'"))
         width = self.width(dataset)
         shape = (len(rows),) if width is None else (len(rows), width)
         out = np.zeros(shape, dtype=[(v, fields[v]) for v in variables])
@@ -191,7 +196,9 @@ class Source:
             raise DataError(f"{reader.path}: " + unknown("dataset", dataset, layouts))
         return layouts[dataset]
 
-    def _names(self) -> str:
+    @property
+    def where(self) -> str:
+        """The files, in words."""
         rest = f" and {len(self.readers) - 1} more" if len(self.readers) > 1 else ""
         return f"{self.readers[0].path}{rest}"
 
@@ -219,7 +226,7 @@ class Source:
         """Cuts ascending rows where the file changes, where more than a chunk lies between, and into handy pieces."""
         start = 0
         while start < len(rows):
-            file = bisect_right(self._starts, int(rows[start])) - 1
+            file, _ = self.locate(int(rows[start]))
             stop = int(np.searchsorted(rows, self._starts[file + 1]))
             local = rows[start:stop] - self._starts[file]
             gap = max(layout.chunk for layout in self.readers[file].layouts().values())

@@ -28,6 +28,8 @@ class Measure:
         squares: The sum of their squared distances from it.
         low: The smallest.
         high: The largest.
+        usual: The value that was most frequent among the first ones; None before any.
+        usual_count: How often it occurs.
     """
 
     count: int = 0
@@ -35,6 +37,8 @@ class Measure:
     squares: float = 0.0
     low: float = np.inf
     high: float = -np.inf
+    usual: float | None = None
+    usual_count: int = 0
 
     def add(self, values: Array) -> "Measure":
         """With further values; Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm (1979)."""
@@ -43,12 +47,18 @@ class Measure:
         new = values.astype(np.float64)
         mean, count = float(new.mean()), self.count + len(new)
         shift = mean - self.mean
+        usual = self.usual
+        if usual is None:
+            distinct, times = np.unique(new, return_counts=True)
+            usual = float(distinct[times.argmax()])
         return Measure(
             count,
             self.mean + shift * len(new) / count,
             self.squares + float(np.square(new - mean).sum()) + shift**2 * self.count * len(new) / count,
             min(self.low, float(new.min())),
             max(self.high, float(new.max())),
+            usual,
+            self.usual_count + int(np.count_nonzero(new == usual)),
         )
 
     @property
