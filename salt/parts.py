@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from salt.nn.dropout import drawing_from
 
 MIN_PART = 1000
 """Constituents that keep a thread busy; a batch with fewer for each is cut into fewer parts."""
+
+Result = TypeVar("Result")
 
 Losses = Callable[[JetBatch], Tensor]
 """From a part to the [K] sums of its losses, with gradient."""
@@ -71,16 +73,14 @@ def losses_in_parts(
         [K] sums over all parts, without gradient, and the loss, whose backward hands out the gradients that were
         summed up here, in the order of the parts.
     """
-    seed = int(torch.randint(2**62, ())) if threads > 1 else None
+    seed = _seed(threads)
     autocast = _autocast_of_this_thread()
-    cores = max(1, torch.get_num_threads() // threads)
 
     def some(first: int) -> tuple[Tensor, list[Tensor | None]]:
         sums = torch.zeros_like(scale)
         gradients: list[Tensor | None] = [None] * len(parameters)
         for number in range(first, len(parts), threads):
-            generator = None if seed is None else torch.Generator().manual_seed(seed + number)
-            with drawing_from(generator):
+            with drawing_from(_generator(seed, number)):
                 with autocast():
                     here = losses(parts[number])
                 found = torch.autograd.grad((here * scale).sum() * factor, parameters, allow_unused=True)
@@ -88,21 +88,61 @@ def losses_in_parts(
             gradients = _added(gradients, found)
         return sums, gradients
 
-    def in_a_thread(first: int) -> tuple[Tensor, list[Tensor | None]]:
+    (sums, gradients), *others = _side_by_side(threads, some)
+    for more, found in others:
+        sums, gradients = sums + more, _added(gradients, found)
+    return sums, _Computed.apply((sums * scale).sum(), gradients, factor, *parameters)
+
+
+def sums_in_parts(parts: Sequence[JetBatch], losses: Losses, threads: int = 1) -> Tensor:
+    """The [K] sums over all parts, without gradient, for losses of the batch that are no sum of those of its parts.
+
+    The random numbers are those that `losses_in_parts` draws afterwards.
+
+    Args:
+        parts: The parts of a batch.
+        losses: What is computed of each.
+        threads: How many parts are computed side by side.
+    """
+    device = parts[0].jets.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        seed, workers = _seed(threads), min(threads, len(parts))
+        autocast = _autocast_of_this_thread()
+
+        def some(first: int) -> Tensor:
+            with torch.no_grad(), autocast():
+                found = []
+                for number in range(first, len(parts), workers):
+                    with drawing_from(_generator(seed, number)):
+                        found.append(losses(parts[number]))
+                return torch.stack(found).sum(0)
+
+        return torch.stack(_side_by_side(workers, some)).sum(0)
+
+
+def _seed(threads: int) -> int | None:
+    """From which the random numbers of each part follow; None where the parts draw them one after the other."""
+    return int(torch.randint(2**62, ())) if threads > 1 else None
+
+
+def _generator(seed: int | None, number: int) -> torch.Generator | None:
+    return None if seed is None else torch.Generator().manual_seed(seed + number)
+
+
+def _side_by_side(threads: int, work: Callable[[int], Result]) -> list[Result]:
+    """What `work` returns for 0, 1 ... up to the number of threads, each computed in one of them."""
+    if threads == 1:
+        return [work(0)]
+    cores = max(1, torch.get_num_threads() // threads)
+
+    def in_a_thread(first: int) -> Result:
         if torch.get_num_threads() != cores:
             torch.set_num_threads(cores)
-        return some(first)
+        return work(first)
 
-    if threads == 1:
-        sums, gradients = some(0)
-    else:
-        pending = [_pool(threads).submit(in_a_thread, first) for first in range(threads)]
-        wait(pending)
-        sums, gradients = torch.zeros_like(scale), [None] * len(parameters)
-        for future in pending:
-            more, found = future.result()
-            sums, gradients = sums + more, _added(gradients, found)
-    return sums, _Computed.apply((sums * scale).sum(), gradients, factor, *parameters)
+    pending = [_pool(threads).submit(in_a_thread, first) for first in range(threads)]
+    wait(pending)
+    return [future.result() for future in pending]
 
 
 def _added(gradients: Sequence[Tensor | None], found: Sequence[Tensor | None]) -> list[Tensor | None]:

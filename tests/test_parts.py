@@ -10,7 +10,7 @@ from torch import nn
 from salt.inputs import Input
 from salt.model import JetTagger
 from salt.nn import AttentionPooling, Transformer
-from salt.parts import how_many, losses_in_parts
+from salt.parts import how_many, losses_in_parts, sums_in_parts
 from salt.tasks import Classification, Vertexing
 
 INPUTS = {"jets": Input(["pt", "eta"]), "tracks": Input(["d0", "z0"])}
@@ -75,6 +75,26 @@ def test_dropout_in_threads_follows_the_seed_and_no_more(batch):
     assert all(torch.equal(a, b) for a, b in zip(first[2], same[2], strict=True))
     assert torch.equal(state, same_state), "the next step would not draw the same"
     assert not torch.equal(first[1], other[1])
+
+
+@pytest.mark.parametrize(("number", "threads"), [(3, 1), (4, 2)])
+def test_sums_alone_are_those_of_the_pass_with_gradients(batch, number, threads):
+    """With dropout: both passes draw the same numbers, and the next step draws others."""
+    tagger = model(dropout=0.5).train()
+    parts = batch.parts(number)
+
+    def sums(part):
+        raw = tagger(part)
+        return torch.stack([task.loss(raw[name], part).sum for name, task in tagger.named_tasks.items()])
+
+    def step():
+        return losses_in_parts(parts, sums, torch.ones(2, dtype=torch.float64), list(tagger.parameters()), threads)[0]
+
+    alone = sums_in_parts(parts, sums, threads)
+    assert not alone.requires_grad
+    contracts.close(step(), alone, 1e-12)
+    assert not torch.allclose(step(), alone)
+    assert sums_in_parts(parts[:1], sums, threads).shape == (2,)
 
 
 def test_threads_are_in_the_precision_of_the_one_that_asks(batch):
