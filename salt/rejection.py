@@ -63,8 +63,14 @@ def discriminant(
     background = fractions.c * p_c.astype(np.float64) + (1 - fractions.c - fractions.tau) * p_u.astype(np.float64)
     if p_tau is not None:
         background = background + fractions.tau * p_tau.astype(np.float64)
-    result: Floats = np.log(np.maximum(p_b.astype(np.float64), SMALLEST)) - np.log(np.maximum(background, SMALLEST))
-    return result
+    return log_ratio(p_b, background)
+
+
+def log_ratio(signal: NDArray[Any], background: NDArray[Any]) -> Floats:
+    """The logarithm of [B] probabilities over others, finite also where they vanish."""
+    above, below = (np.log(np.maximum(p.astype(np.float64), SMALLEST)) for p in (signal, background))
+    ratio: Floats = above - below
+    return ratio
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,6 @@
 """The LightningModule: one loss from the sums and counts of the tasks, and their means over whole epochs."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +11,14 @@ from torch import Tensor
 from salt.batch import JetBatch
 from salt.errors import ConfigError
 from salt.inputs import Input
+from salt.metrics import Figure
 from salt.model import JetTagger
 from salt.nn import EncoderFactory, PoolingFactory
 from salt.nn.buckets import to_device
 from salt.optim.schedules import OneCycle
 from salt.parts import how_many, losses_in_parts
-from salt.tasks import Loss, Task, TaskFactory
+from salt.tally import Tally, names
+from salt.tasks import Task, TaskFactory
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ class Tagger(LightningModule):
         self.compiled = compile
         if compile:
             self.model.compile_parts()
-        self._epoch: dict[str, list[Tensor]] = defaultdict(list)
+        self.figures: Mapping[str, Figure] = {}
+        self._embed_dim = embed_dim
+        self._tally = Tally()
         self._trained: list[Tensor] = []
 
     @property
@@ -222,34 +225,36 @@ class Tagger(LightningModule):
             )
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the means over the validation jets of all devices."""
+        """Logs what was measured of the validation jets of all devices; on the first one it is in `figures` too."""
         self._log_epoch("val")
 
     def on_test_epoch_end(self) -> None:
-        """Logs the means over the test jets of all devices."""
+        """Logs what was measured of the test jets of all devices; on the first one it is in `figures` too."""
         self._log_epoch("test")
 
     def _add(self, stage: str, raw: Mapping[str, Any], batch: JetBatch) -> None:
         for name, task in self.tasks.items():
             if all(target in batch.labels for target in task.targets):
-                means = {"loss": task.loss(raw[name], batch), **task.metrics(raw[name], batch)}
-                for key, mean in means.items():
-                    self._epoch[f"{stage}/{name}/{key}"].append(_as_pair(mean))
+                measured = {"loss": task.loss(raw[name], batch), **task.metrics(raw[name], batch)}
+                self._tally.add(f"{stage}/{name}", measured)
 
     def _log_epoch(self, stage: str) -> None:
-        keys = sorted(self._epoch)
-        if not keys:
+        results = self._tally.take(self.trainer.world_size, self._over_devices, self.device)
+        values = dict(results.values)
+        if not values:
             return
-        sums = self._over_devices(torch.stack([torch.stack(self._epoch[key]).sum(0) for key in keys]))
-        self._epoch.clear()
-        values = {key: float(pair[0] / pair[1]) for key, pair in zip(keys, sums, strict=True) if pair[1] > 0}
-        losses = [
-            self.tasks[n].weight * values[f"{stage}/{n}/loss"] for n in self.tasks if f"{stage}/{n}/loss" in values
-        ]
-        if losses:
-            values[f"{stage}/loss"] = sum(losses)
+        means = {name: values.get(f"{stage}/{name}/loss", float("nan")) for name in self.tasks}
+        losses = [self.tasks[name].weight * mean for name, mean in means.items() if mean == mean]
+        values[f"{stage}/loss"] = sum(losses) if losses else float("nan")
+        self.figures = results.figures() if self.trainer.is_global_zero else {}
         for key, value in values.items():
             self.log(key, value, prog_bar=key == f"{stage}/loss", rank_zero_only=False)
+
+    def metric_names(self, stage: str) -> tuple[str, ...]:
+        """What is logged after each validation (``val``) or test (``test``), whatever the jets."""
+        variables = {name: len(module.variables) for name, module in self.model.normalise.items()}  # type: ignore[arg-type]
+        each = [f"{n}/{key}" for n, task in self.tasks.items() for key in names(task, self._embed_dim, variables)]
+        return tuple(f"{stage}/{key}" for key in ["loss", *each])
 
     def _over_devices(self, values: Tensor) -> Tensor:
         if self.trainer.world_size == 1:
@@ -326,7 +331,3 @@ CHECKPOINT_FORMAT = 1
 """Version of what checkpoints hold beside Lightning's own entries."""
 
 _TINY = 1e-12
-
-
-def _as_pair(mean: Loss) -> Tensor:
-    return torch.stack([mean.sum.detach().double(), mean.count.detach().double()])

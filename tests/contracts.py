@@ -7,15 +7,18 @@ def test_mine():
     contracts.check_encoder(partial(MyEncoder, num_layers=2))
 """
 
+import pickle
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from salt.batch import JetBatch
 from salt.inputs import JETS, Input, Target
+from salt.metrics import Metric
 from salt.nn import EncoderFactory, PoolingFactory
 from salt.ragged import Ragged
 from salt.statistics import Scale, Statistics
@@ -116,6 +119,9 @@ def check_task(make: TaskFactory) -> None:
         close(torch.stack([x.count for x in losses]).sum(), loss.count, tolerance * scale)
         for name, metric in metrics.items():
             alone = [task.metrics(one, jet)[name] for one, jet in singles]
+            if isinstance(metric, Metric):
+                _check_metric(metric, alone, tolerance)
+                continue
             size_of_sum = max(1.0, float(metric.sum.detach().abs()))
             close(torch.stack([x.sum for x in alone]).sum(), metric.sum, tolerance * size_of_sum)
             assert torch.stack([x.count for x in alone]).sum() == metric.count
@@ -135,8 +141,12 @@ def check_task(make: TaskFactory) -> None:
         raw = task(_embedding(task.input, torch.randn(len(counts), WIDTH), rows))
         loss = task.loss(raw, batch)
         trains(task, loss.sum)
-        for metric in task.metrics(raw, batch).values():
-            assert metric.sum.isfinite()
+        assert list(task.metrics(raw, batch)) == list(metrics), "the keys of metrics differ between batches"
+        for name, metric in task.metrics(raw, batch).items():
+            if isinstance(metric, Metric):
+                assert list(metric.values()) == list(metrics[name].values())
+            else:
+                assert metric.sum.isfinite()
     with torch.autocast("cpu", torch.bfloat16):
         raw = task(_embedding(task.input, torch.randn(len(counts), WIDTH), rows))
         assert task.loss(raw, batch).sum.dtype == torch.float32
@@ -224,6 +234,16 @@ def trains(module: nn.Module, loss: Tensor) -> None:
 def close(a: Tensor, b: Tensor, tolerance: float) -> None:
     """Asserts that all values agree."""
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+def _check_metric(whole: Metric, parts: Sequence[Metric], tolerance: float) -> None:
+    """Asserts that one of all jets is that of its parts, put together in any way, and survives being sent."""
+    halves = [type(whole).merged(parts[:5]), type(whole).merged(parts[5:])]
+    for other in (type(whole).merged(parts), type(whole).merged(pickle.loads(pickle.dumps(halves)))):
+        assert list(other.values()) == list(whole.values())
+        for name, value in whole.values().items():
+            assert other.values()[name] == pytest.approx(value, rel=tolerance, abs=tolerance, nan_ok=True), name
+        assert list(other.figures()) == list(whole.figures())
 
 
 def _embedding(name: str, jets: Tensor, rows: Ragged | None) -> Embedding:

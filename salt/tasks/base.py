@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from salt.batch import JetBatch
 from salt.inputs import Target
+from salt.metrics import Metric
 from salt.ragged import Ragged
 from salt.statistics import Statistics
 
@@ -105,8 +106,12 @@ class Task(nn.Module, ABC):
         """For each of the columns, by its `name`, the [B] or [T] values."""
 
     @abstractmethod
-    def metrics(self, raw: Any, batch: JetBatch) -> Mapping[str, Loss]:
-        """Means worth watching, such as the accuracy, each as a sum and a count that add up over batches."""
+    def metrics(self, raw: Any, batch: JetBatch) -> Mapping[str, Loss | Metric]:
+        """What is worth watching, under the same keys for any batch, also for one without jets.
+
+        A mean, such as the accuracy, is a sum and a count that add up over batches, and its key is its name. What is no
+        mean, such as the area under a ROC curve, is a `Metric`, which has names of its own.
+        """
 
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError, DataError, unknown
-from salt.inputs import STANDARD_CLASSES, Target
+from salt.inputs import JETS, STANDARD_CLASSES, Target
+from salt.metrics import ConfusionMatrix, Metric, Rejections, Scores, WorkingPoints, working_points
 from salt.nn.dense import at_least_float32
 from salt.statistics import Statistics
 from salt.tasks.base import Column, Embedding, Loss, Task
@@ -45,6 +46,8 @@ class Classification(Task):
         hidden: Widths of the hidden layers.
         activation: Activation of the hidden layers: relu, leaky_relu, elu, gelu, silu or tanh.
         dropout: Probability to drop a hidden unit.
+        rejections: Which rejections of background jets are measured; flavours for those of all other jets at some
+            efficiencies of bjets, if that is a class of jets, and null for none.
         name: Name of the task, set by the model.
         embed_dim: Width of the embedding, set by the model.
     """
@@ -64,6 +67,7 @@ class Classification(Task):
         hidden: Sequence[int] = (128, 64, 32),
         activation: str = "relu",
         dropout: float = 0.0,
+        rejections: Rejections | Literal["flavours"] | None = "flavours",
         *,
         name: str,
         embed_dim: int,
@@ -84,6 +88,7 @@ class Classification(Task):
         self.weighing = weighing
         self.target = target
         self.class_weights = class_weights
+        self.working_points = _working_points(name, input, known, rejections)
         self.head = Head(input, embed_dim, hidden, len(known), activation, dropout)
         self.register_buffer("class_weight", torch.ones(len(known)))
         if isinstance(class_weights, Sequence) and not isinstance(class_weights, str):
@@ -143,11 +148,15 @@ class Classification(Task):
         probability = at_least_float32(raw).softmax(-1)
         return {c.name: p for c, p in zip(self.columns(), probability.unbind(-1), strict=True)}
 
-    def metrics(self, raw: Tensor, batch: JetBatch) -> Mapping[str, Loss]:
-        """The accuracy, every valid target counting the same."""
-        label = batch.labels[self.target]
-        right = (raw.argmax(-1) == label).sum()
-        return {"accuracy": Loss(right.float(), (label >= 0).sum().float())}
+    def metrics(self, raw: Tensor, batch: JetBatch) -> Mapping[str, Loss | Metric]:
+        """The accuracy, areas under ROC curves, rejections and confusions, every valid target counting the same."""
+        label, guess, classes = batch.labels[self.target], raw.argmax(-1), self.target.classes
+        probability = at_least_float32(raw).softmax(-1)
+        return {
+            "accuracy": Loss((guess == label).sum().float(), (label >= 0).sum().float()),
+            "scores": Scores.of(probability, label, classes, self.working_points, bounded=self.input != JETS),
+            "confusion": ConfusionMatrix.of(guess, label, classes),
+        }
 
     def columns(self) -> tuple[Column, ...]:
         """One for each class: pb, pc, pu and ptau for the jet flavours, else p and the name of the class."""
@@ -219,6 +228,19 @@ def _classes(
                     unknown("class", name, label_map.values(), f"of task '{task}': it has no code in its label_map")
                 )
     return known
+
+
+def _working_points(
+    task: str, about: str, classes: Sequence[str], asked: Rejections | str | None
+) -> WorkingPoints | None:
+    if isinstance(asked, Rejections):
+        if about != JETS:
+            raise ConfigError(
+                f"task '{task}': rejections are those of jets, and its input is '{about}'; leave them out"
+            )
+        return working_points(asked, task, classes)
+    usual = asked is not None and about == JETS and Rejections().signal in classes
+    return working_points(Rejections(), task, classes) if usual else None
 
 
 def _check_columns(task: str, columns: Sequence[Column]) -> None:

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError, DataError, unknown
-from salt.inputs import Target
+from salt.inputs import JETS, Target
+from salt.metrics import Metric, Residuals
 from salt.nn.buckets import to_device
 from salt.nn.dense import at_least_float32
 from salt.statistics import Statistics
@@ -37,6 +38,8 @@ class Regression(Task):
         hidden: Widths of the hidden layers.
         activation: Activation of the hidden layers: relu, leaky_relu, elu, gelu, silu or tanh.
         dropout: Probability to drop a hidden unit.
+        relative: Whether bias and resolution are also measured relative to the label; null for where its logarithm is
+            learnt.
         name: Name of the task, set by the model.
         embed_dim: Width of the embedding, set by the model.
     """
@@ -56,6 +59,7 @@ class Regression(Task):
         hidden: Sequence[int] = (128, 64, 32),
         activation: str = "relu",
         dropout: float = 0.0,
+        relative: bool | None = None,
         *,
         name: str,
         embed_dim: int,
@@ -72,6 +76,7 @@ class Regression(Task):
         self.weighing = weighing
         self.label_weights = _label_weights(name, labels, label_weights or {})
         self.scale = scale
+        self.relative = scale == "log" if relative is None else relative
         self.kind = loss
         self.head = Head(input, embed_dim, hidden, len(labels), activation, dropout)
         self.register_buffer("mean", torch.zeros(len(labels)))
@@ -130,16 +135,25 @@ class Regression(Task):
         """Each label in its own unit."""
         return {t.variable: y for t, y in zip(self.labels, self._physical(raw).unbind(-1), strict=True)}
 
-    def metrics(self, raw: Tensor, batch: JetBatch) -> Mapping[str, Loss]:
-        """For each label the mean absolute error and the mean error (prediction minus truth), in its unit."""
+    def metrics(self, raw: Tensor, batch: JetBatch) -> Mapping[str, Loss | Metric]:
+        """For each label the mean absolute deviation (prediction minus truth), bias and resolution, in its unit.
+
+        Bias and resolution are measured relative to the label too, if asked for.
+        """
         estimate = self._physical(raw)
         _, valid = self._truth(batch, estimate)
-        out = {}
-        for k, target in enumerate(self.labels):
-            error = estimate[:, k] - batch.labels[target].to(estimate.dtype)
-            count = valid[:, k].sum().to(estimate.dtype)
-            out[f"{target.variable}_mae"] = Loss(total(error.abs(), valid[:, k]), count)
-            out[f"{target.variable}_bias"] = Loss(total(error, valid[:, k]), count)
+        truth = torch.stack([batch.labels[t] for t in self.labels], dim=-1).to(estimate.dtype)
+        names = tuple(t.variable for t in self.labels)
+        deviation = estimate - truth
+        means = zip(names, deviation.unbind(-1), valid.unbind(-1), strict=True)
+        out: dict[str, Loss | Metric] = {
+            f"{name}_mae": Loss(total(d.abs(), v), v.sum().to(d.dtype)) for name, d, v in means
+        }
+        if self.relative:
+            deviation = torch.cat([deviation, deviation / truth], -1)
+            valid = torch.cat([valid, valid & (truth != 0)], -1)
+            names += tuple(f"{name}_relative" for name in names)
+        out["deviations"] = Residuals.of(deviation, valid, names, bounded=self.input != JETS)
         return out
 
     def columns(self) -> tuple[Column, ...]:

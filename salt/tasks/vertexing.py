@@ -12,6 +12,7 @@ from salt.batch import JetBatch
 from salt.errors import ConfigError
 from salt.graphs import outside_graphs
 from salt.inputs import JETS, Target
+from salt.metrics import Metric, match_vertices
 from salt.nn.dense import SplitLinear, after_first, at_least_float32, check_sizes
 from salt.nn.linear import Linear
 from salt.nn.pair_features import pair_features
@@ -52,6 +53,8 @@ class Vertexing(Task):
         hidden: Widths of the hidden layers.
         activation: Activation of the hidden layers: relu, leaky_relu, elu, gelu, silu or tanh.
         dropout: Probability to drop a hidden unit.
+        vertex_share: For the metrics, a vertex is found if more than this share of its constituents make more than this
+            share of a predicted group; at least 0.5, so that no two groups are the same vertex.
         name: Name of the task, set by the model.
         embed_dim: Width of the embedding, set by the model.
     """
@@ -65,6 +68,7 @@ class Vertexing(Task):
         hidden: Sequence[int] = (128, 64, 32),
         activation: str = "relu",
         dropout: float = 0.0,
+        vertex_share: float = 0.5,
         *,
         name: str,
         embed_dim: int,
@@ -73,11 +77,14 @@ class Vertexing(Task):
         check_sizes("hidden", hidden)
         if input == JETS:
             raise ConfigError(f"task '{name}': Vertexing groups constituents; its input cannot be '{JETS}'")
+        if not 0.5 <= vertex_share < 1:
+            raise ConfigError(f"task '{name}': vertex_share is {vertex_share}; it must be at least 0.5 and below 1")
         target = Target(input=input, variable=label, kind="index")
         weighing = Weighing(name, input, loss_weights)
         super().__init__(name=name, input=input, weight=weight, targets=(target, *weighing.targets))
         self.weighing = weighing
         self.target = target
+        self.vertex_share = vertex_share
         width = hidden[0] if hidden else 1
         self.both = SplitLinear(embed_dim, embed_dim, width)
         self.difference = Linear(embed_dim, width, bias=False)
@@ -135,15 +142,20 @@ class Vertexing(Task):
         first = before.index_select(0, raw.offsets[:-1]).index_select(0, raw.jets)
         return {"VertexIndex": (before.index_select(0, root_T) - first).to(torch.int32)}
 
-    def metrics(self, raw: PairLogits, batch: JetBatch) -> Mapping[str, Loss]:
-        """How many true pairs are found, and how many of the found pairs are true."""
+    def metrics(self, raw: PairLogits, batch: JetBatch) -> Mapping[str, Loss | Metric]:
+        """How many true pairs and vertices are found, and how many of those found are true."""
         same, valid = self._truth(raw, batch)
         true, found = same & valid, (raw.logits > 0) & valid
         right = (true & found).sum().float()
-        return {
+        vertices = match_vertices(raw.jets, batch.labels[self.target], components(raw), self.vertex_share)
+        metrics = {
             "pair_efficiency": Loss(right, true.sum().float()),
             "pair_purity": Loss(right, found.sum().float()),
         }
+        for k, kind in enumerate(("primary", "secondary")):
+            metrics[f"{kind}_efficiency"] = Loss(vertices.matched[k], vertices.true[k])
+            metrics[f"{kind}_purity"] = Loss(vertices.matched[k], vertices.groups[k])
+        return metrics
 
     def columns(self) -> tuple[Column, ...]:
         """``VertexIndex``, under that name whatever the model's."""

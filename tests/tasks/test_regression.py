@@ -53,8 +53,9 @@ def test_logarithm():
     loss = task.loss(raw, batch)
     assert (float(loss.sum), float(loss.count)) == (pytest.approx(1.0), 1)
     assert float(task.predict(raw)["pt"][0]) == pytest.approx(math.exp(2.5))
-    error = task.metrics(raw, batch)["pt_bias"]
-    assert (float(error.sum), float(error.count)) == (pytest.approx(math.exp(2.5) - math.exp(3)), 1)
+    found = task.metrics(raw, batch)["deviations"].values()
+    assert found["pt_bias"] == pytest.approx(math.exp(2.5) - math.exp(3), rel=1e-6)
+    assert found["pt_relative_bias"] == pytest.approx(math.exp(-0.5) - 1, rel=1e-6)
 
 
 def test_predictions_and_metrics_are_in_the_unit_of_the_label():
@@ -63,9 +64,10 @@ def test_predictions_and_metrics_are_in_the_unit_of_the_label():
     predicted = task.predict(raw)
     assert predicted["pt"].tolist() == [11, 8]
     assert predicted["length"].tolist() == [0, 12]
-    metrics = task.metrics(raw, batch_of(task, [10.0, 10.0], [NAN, 11.0]))
-    got = {name: (float(m.sum), float(m.count)) for name, m in metrics.items()}
-    assert got == {"pt_mae": (3, 2), "pt_bias": (-1, 2), "length_mae": (1, 1), "length_bias": (1, 1)}
+    metrics = dict(task.metrics(raw, batch_of(task, [10.0, 10.0], [NAN, 11.0])))
+    found = metrics.pop("deviations").values()
+    assert found == {"pt_bias": -0.5, "pt_resolution": pytest.approx(1.02), "length_bias": 1, "length_resolution": 0}
+    assert {n: (float(m.sum), float(m.count)) for n, m in metrics.items()} == {"pt_mae": (3, 2), "length_mae": (1, 1)}
 
 
 def test_as_they_are():

@@ -1,0 +1,57 @@
+"""A metric as a value: measured on some jets, put together with those of other jets, and read at the end."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from salt.metrics.figures import Figure
+
+T = TypeVar("T")
+
+
+class Metric(ABC):
+    """What a task measures on some jets.
+
+    A subclass is a frozen dataclass whose tensors come from the batch without waiting for the device. That of many jets
+    is the same whatever batches and devices they were spread over.
+    """
+
+    @classmethod
+    @abstractmethod
+    def merged(cls, parts: Sequence[Self]) -> Self:
+        """That of all jets of the parts, of which there is at least one."""
+
+    @abstractmethod
+    def values(self) -> Mapping[str, float]:
+        """The numbers to log, by name: always the same names, and NaN for what these jets say nothing about."""
+
+    def figures(self) -> Mapping[str, Figure]:
+        """What can be drawn, by name; what these jets say nothing about is absent."""
+        return {}
+
+    @property
+    def size(self) -> int:
+        """How many entries it keeps; 0 for one that is of the same size for any number of jets."""
+        return 0
+
+    def to(self, device: torch.device | str) -> Self:
+        """On another device."""
+        return moved(self, device)
+
+
+def moved(value: T, device: torch.device | str) -> T:
+    """A copy of a dataclass with its tensors, and those of dataclasses in it, on another device."""
+    anything: Any = value
+    found = {field.name: getattr(value, field.name) for field in fields(anything)}
+    tensors = {name: x.to(device) for name, x in found.items() if isinstance(x, Tensor)}
+    inner = {name: moved(x, device) for name, x in found.items() if isinstance(x, HasTensors)}
+    new: T = replace(anything, **tensors, **inner)
+    return new
+
+
+class HasTensors:
+    """Marks dataclasses that `moved` looks into."""

@@ -1,0 +1,130 @@
+"""What the tasks measure in an epoch, over all batches and devices."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from salt.batch import JetBatch
+from salt.inputs import JETS
+from salt.metrics import Figure, Metric
+from salt.ragged import Ragged
+from salt.tasks import Embedding, Loss, Task
+
+PARTS = 256
+"""Batches after which what they kept is put together."""
+
+ENTRIES = 2**19
+"""Entries after which it is put together earlier."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was measured of all jets.
+
+    Args:
+        values: Numbers by their names; NaN for what the jets say nothing about.
+        metrics: What they come from, by the prefix of the names and a key.
+    """
+
+    values: Mapping[str, float]
+    metrics: Mapping[tuple[str, str], Metric]
+
+    def figures(self) -> dict[str, Figure]:
+        """What can be drawn, by names such as ``val/jets_classification/confusion``."""
+        return {
+            f"{prefix}/{name}": figure
+            for (prefix, _), metric in self.metrics.items()
+            for name, figure in metric.figures().items()
+        }
+
+
+class Tally:
+    """Adds up what is measured of batches, without waiting for the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[Tensor]] = {}
+        self._metrics: dict[tuple[str, str], list[Metric]] = {}
+
+    def add(self, prefix: str, measured: Mapping[str, Loss | Metric]) -> None:
+        """Adds a batch.
+
+        Args:
+            prefix: What stands before the names, such as ``val/jets_classification``.
+            measured: Losses and metrics of the batch, always under the same keys.
+        """
+        for key, value in measured.items():
+            if isinstance(value, Metric):
+                parts = self._metrics.setdefault((prefix, key), [])
+                parts.append(value)
+                if len(parts) >= PARTS or sum(part.size for part in parts[1:]) >= ENTRIES:
+                    parts[:] = [type(value).merged(parts)]
+            else:
+                self._sums.setdefault(f"{prefix}/{key}", []).append(_as_pair(value))
+
+    def take(self, world_size: int, reduce: Callable[[Tensor], Tensor], device: torch.device) -> Results:
+        """The results of all devices, and begins anew; to be called on all of them.
+
+        Args:
+            world_size: How many devices there are.
+            reduce: Sums a tensor over the devices.
+            device: Where to compute.
+        """
+        sums, metrics = self._sums, {key: type(parts[0]).merged(parts) for key, parts in self._metrics.items()}
+        self._sums, self._metrics = {}, {}
+        values = {}
+        if sums:
+            totals = reduce(torch.stack([torch.stack(pairs).sum(0) for pairs in sums.values()])).cpu()
+            values = {key: float(s / n) if n > 0 else float("nan") for key, (s, n) in zip(sums, totals, strict=True)}
+        if metrics and world_size > 1:
+            metrics = _of_all_devices(metrics, world_size, device)
+        for (prefix, _), metric in metrics.items():
+            values |= {f"{prefix}/{name}": value for name, value in metric.values().items()}
+        return Results(values, metrics)
+
+
+def names(task: Task, embed_dim: int, variables: Mapping[str, int]) -> tuple[str, ...]:
+    """What a task will measure of any jets, learnt from what it measures of none.
+
+    Args:
+        task: The task.
+        embed_dim: D.
+        variables: The number of variables of each input.
+    """
+    like = next(task.parameters(), torch.zeros(0))
+    inputs = {name: _no_rows(like.new_zeros((0, size))) for name, size in variables.items() if name != JETS}
+    labels = {
+        target: like.new_zeros(0, dtype=torch.int64 if target.kind in ("class", "index") else torch.float32)
+        for target in task.targets
+    }
+    nothing = torch.zeros(0, dtype=torch.int64)
+    batch = JetBatch(like.new_zeros((0, variables[JETS])), inputs, labels, nothing, dict.fromkeys(inputs, nothing))
+    rows = {name: _no_rows(like.new_zeros((0, embed_dim))) for name in inputs}
+    training = task.training
+    task.eval()
+    with torch.no_grad():
+        measured = task.metrics(task.forward(Embedding(like.new_zeros((0, embed_dim)), rows)), batch)
+    task.train(training)
+    each = [list(m.values()) if isinstance(m, Metric) else [key] for key, m in measured.items()]
+    return tuple(dict.fromkeys(["loss", *(name for found in each for name in found)]))
+
+
+def _no_rows(values: Tensor) -> Ragged:
+    offsets = torch.zeros(1, dtype=torch.int64)
+    return Ragged(values, offsets.to(values.device), offsets)
+
+
+def _as_pair(mean: Loss) -> Tensor:
+    return torch.stack([mean.sum.detach().double(), mean.count.detach().double()])
+
+
+def _of_all_devices(
+    metrics: Mapping[tuple[str, str], Metric], world_size: int, device: torch.device
+) -> dict[tuple[str, str], Metric]:
+    """Each device gets the same, in the order of the devices."""
+    everyone: list[list[Metric]] = [[] for _ in range(world_size)]
+    torch.distributed.all_gather_object(everyone, [metric.to("cpu") for metric in metrics.values()])
+    together = [type(parts[0]).merged(parts) for parts in zip(*everyone, strict=True)]
+    return {key: metric.to(device) for key, metric in zip(metrics, together, strict=True)}
