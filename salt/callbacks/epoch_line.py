@@ -1,66 +1,98 @@
 """One line per epoch, for terminals and batch logs alike."""
 
 import logging
-import time
-from typing import Any
+import re
+from pathlib import Path
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint as LastCallback
 from lightning.pytorch.utilities import rank_zero_only
+
+from salt.callbacks.checkpoint import Checkpoint
+from salt.callbacks.main_metrics import main_metrics
+from salt.callbacks.progress import epochs
+from salt.callbacks.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
-WAIT_TO_MENTION = 0.1
 
+class EpochLine(LastCallback):
+    """Says after each epoch how it went, and what it means for the best model.
 
-class EpochLine(Callback):
-    """Says after each epoch how it went, and early in the first one whether the training waits for data."""
+    Lightning calls callbacks of this kind after all others, in the order in which they are given: this one comes after
+    the checkpoints of the epoch are saved.
 
-    def __init__(self) -> None:
-        self._start = 0.0
-        self._jets = 0
-        self._said_wait = False
+    Args:
+        throughput: What counts the jets of the training.
+    """
 
-    @rank_zero_only
+    def __init__(self, throughput: Throughput) -> None:
+        self.throughput = throughput
+        self._validated = -1
+        self._best: float | None = None
+        self._best_epoch: int | None = None
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says what is trained. An epoch that is resumed in its middle has no other start of the clock."""
-        self._start = time.perf_counter()
-        parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
-        steps = int(trainer.num_training_batches)
-        log.info("%s parameters, %s steps an epoch, on %s", f"{parameters:,}", steps, pl_module.device)
+        """Takes the best so far from the checkpoint that the training goes on from."""
+        checkpoint = _checkpoint(trainer)
+        if checkpoint is not None and checkpoint.best_model_score is not None:
+            self._best = float(checkpoint.best_model_score)
+            epoch = re.match(r"epoch(\d+)", Path(checkpoint.best_model_path).name)
+            self._best_epoch = int(epoch[1]) + 1 if epoch else None
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
-        self._start = time.perf_counter()
-        self._jets = 0
-
-    @rank_zero_only
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Counts jets, and after some batches compares the time spent waiting with the time spent training."""
-        self._jets += len(batch) * trainer.world_size
-        if batch_idx == 20 and not self._said_wait:
-            self._said_wait = True
-            waited = getattr(trainer.train_dataloader, "waited", 0.0)
-            share = waited / (time.perf_counter() - self._start)
-            if share > WAIT_TO_MENTION:
-                log.warning(
-                    "the training waits for data %.0f%% of its time; try more data.num_workers or data.move_files_temp",
-                    100 * share,
-                )
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remembers of which step the metrics of the validation are."""
+        if not trainer.sanity_checking:
+            self._validated = trainer.global_step
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the line. The validation of the epoch has run by then."""
-        seconds = time.perf_counter() - self._start
-        values = trainer.callback_metrics
-        losses = [f"train/loss {pl_module.epoch_loss:.4f}"]  # That of its last step alone is in the metrics.
-        losses += [f"val/loss {float(values['val/loss']):.4f}"] if "val/loss" in values else []
-        accuracies = [
-            f"{key.removeprefix('val/')} {float(value):.3f}"
-            for key, value in values.items()
-            if key.endswith("/accuracy")
-        ]
-        epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
-        parts = [f"epoch {trainer.current_epoch + 1}/{epochs}", *losses, *accuracies]
-        log.info("%s; %.0f jets/s", ", ".join(parts), self._jets / max(seconds, 1e-9))
+        """Prints the line. The validation of the epoch has run by then, if there was one."""
+        fresh = self._validated == trainer.global_step
+        values = {k: float(v) for k, v in trainer.callback_metrics.items() if fresh or not k.startswith("val/")}
+        told = {"train/loss": f"{pl_module.epoch_loss:.4f}"}  # That of its last step alone is in the metrics.
+        if "val/loss" in values:
+            told["val/loss"] = f"{values['val/loss']:.4f}"
+        chosen = main_metrics(values, pl_module.tasks)  # type: ignore[arg-type]
+        speed = self.throughput.epoch_pace(trainer).jets_per_second
+        rest = [f"{task}: {', '.join(f'{k} {v:.4g}' for k, v in mine.items())}" for task, mine in chosen.items()]
+        rest += [f"{speed:,.0f} jets/s"]
+        checkpoint = _checkpoint(trainer)
+        if checkpoint is not None and checkpoint.monitor in values:
+            monitored = values[checkpoint.monitor]
+            if checkpoint.monitor not in (*told, *(f"val/{task}/{name}" for task in chosen for name in chosen[task])):
+                told[_short(checkpoint.monitor)] = f"{monitored:.4g}"
+            rest.append(self._about_best(checkpoint, monitored, trainer.current_epoch + 1))
+        rest += _patience(trainer)
+        words = ", ".join(f"{name} {value}" for name, value in told.items())
+        log.info("epoch %d/%s, %s; %s", trainer.current_epoch + 1, epochs(trainer), words, "; ".join(rest))
+
+    def _about_best(self, checkpoint: Checkpoint, value: float, epoch: int) -> str:
+        """Whether the epoch is the best one, and what was saved of it."""
+        name = _short(str(checkpoint.monitor))
+        before = self._best
+        if before is not None and not (value < before if checkpoint.mode == "min" else value > before):
+            place = "" if self._best_epoch is None else f" in epoch {self._best_epoch}"
+            return f"best {name} {before:.4g}{place}"
+        self._best, self._best_epoch = value, epoch
+        gained = "" if before is None else f" ({before:.4g} before)"
+        saved = Path(checkpoint.best_model_path).name
+        return f"best {name} so far{gained}{f', saved as {saved}' if saved else ''}"
+
+
+def _short(metric: str) -> str:
+    """The name of a metric in the line: those of tasks are of the validation unless they say otherwise."""
+    return metric if metric == "val/loss" else metric.removeprefix("val/")
+
+
+def _checkpoint(trainer: Trainer) -> Checkpoint | None:
+    return next((each for each in trainer.checkpoint_callbacks if isinstance(each, Checkpoint)), None)
+
+
+def _patience(trainer: Trainer) -> list[str]:
+    """How near the training is to being stopped for want of progress."""
+    return [
+        f"{each.monitor} no better for {each.wait_count} of {each.patience} validations"
+        for each in trainer.early_stopping_callbacks
+        if each.wait_count
+    ]

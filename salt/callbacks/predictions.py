@@ -15,8 +15,7 @@ from salt.data.datamodule import JetDataModule
 from salt.errors import ConfigError, DataError, SaltError, unknown
 from salt.inputs import JETS
 from salt.tasks import Column, Task
-
-log = logging.getLogger(__name__)
+from salt.words import RESULT
 
 USUAL_VARIABLES = (
     "pt",
@@ -155,7 +154,7 @@ class PredictionWriter(Callback):
         self._agree(trainer)
         if self._output is not None:
             try:
-                log.info("predictions: %s", self._output.finish())
+                logging.getLogger(RESULT).info("predictions: %s", self._output.finish())
             except SaltError as error:
                 self._trouble = error
             self._output = None

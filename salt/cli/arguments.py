@@ -21,7 +21,7 @@ FORMAT_KEY = "config_format"
 
 VERBS = ("fit", "validate", "test", "predict")
 
-SWITCHES = {"--overwrite": "overwrite", "--compile": "compile"}
+SWITCHES = {"--overwrite": "overwrite", "--compile": "compile", "--quiet": "quiet"}
 """Flags that need no value."""
 
 

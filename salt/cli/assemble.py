@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from lightning.pytorch.loggers import Logger
 
 from salt.callbacks.checkpoint import Checkpoint
 from salt.callbacks.checkpoint_io import AtomicCheckpointIO
-from salt.callbacks.epoch_line import EpochLine
 from salt.callbacks.freeze import Freeze
 from salt.callbacks.metrics_log import MetricsLog
 from salt.callbacks.predictions import PredictionWriter
@@ -23,6 +21,7 @@ from salt.callbacks.run_folder import RunFolder
 from salt.callbacks.warm_start import LoadWeights
 from salt.cli.boundary import Boundary
 from salt.cli.devices import cluster_environment
+from salt.cli.display import display_callbacks, lightning_display
 from salt.cli.watch import Watch
 from salt.errors import ConfigError
 from salt.runs.options import WarmStart
@@ -90,24 +89,20 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
     """What the Trainer gets beside its own options."""
     options = cli.config_init[cli.verb]["trainer"]
     callbacks = list(options.get("callbacks") or [])
-    bar = options.get("enable_progress_bar")
-    display: dict[str, Any] = {
-        "enable_progress_bar": sys.stderr.isatty() if bar is None else bar,
-        "enable_model_summary": bool(options.get("enable_model_summary")),
-    }
+    display = lightning_display(callbacks)
     plugins = [*(options.get("plugins") or []), *cluster_environment(os.environ)]
     if cli.scoring is not None:
         callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         for callback in callbacks:
             if isinstance(callback, PredictionWriter):
                 callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path, cli.scoring.overwrite)
-        callbacks.append(Watch(cli.state))
+        callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
-    callbacks += [*_beginning(cli), EpochLine(), Watch(cli.state)]
+    callbacks += [*_beginning(cli), *display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
     display |= _accumulation(cli, options, callbacks)
     if cli.state.folder is None:
         kept = [c for c in callbacks if not isinstance(c, Checkpoint)]
-        return {**display, "logger": False, "callbacks": kept, "plugins": plugins, "enable_checkpointing": False}
+        return {**display, "logger": False, "callbacks": kept, "plugins": plugins}
     metrics = MetricsLog(cli.state.folder)
     loggers: list[Logger] = [metrics]
     configured = options.get("logger")

@@ -3,8 +3,9 @@
 import logging
 import os
 import sys
+import time
 from argparse import ArgumentError
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ from salt.cli.arguments import (
 )
 from salt.cli.assemble import check_compiler, make_run_folder, prepare_loggers, trainer_arguments
 from salt.cli.attempt import open_run, say_start
-from salt.cli.devices import settle_devices
+from salt.cli.devices import global_rank, settle_devices
+from salt.cli.ending import say_end
+from salt.cli.gpus import warn_of_other_users
 from salt.cli.merge import Tree, finish, with_names
 from salt.cli.messages import check_specs, plain, unknown_option
 from salt.cli.run import RunState
+from salt.cli.scores import print_scores
 from salt.cli.scoring import Scoring, scoring
 from salt.cli.start import Start, choose_start, config_of_run, without_source
 from salt.data.datamodule import JetDataModule
@@ -40,6 +44,7 @@ from salt.runs.configs import differences, read_config
 from salt.runs.folder import LAST
 from salt.runs.options import SOURCE_OPTIONS, RunOptions
 from salt.training import Tagger
+from salt.words import set_level
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +90,7 @@ class SaltCLI(LightningCLI):
         parser.add_argument(
             "--compile", type=bool, default=False, help="Compile the model with torch.compile: minutes at the start."
         )
+        parser.add_argument("--quiet", type=bool, default=False, help="Say warnings, errors and the last line only.")
         parser.add_argument("--run", type=RunOptions, default=RunOptions())
         parser.link_arguments("name", "model.name")
         parser.link_arguments("compile", "model.compile")
@@ -108,6 +114,7 @@ class SaltCLI(LightningCLI):
         tree, run = layers.tree, layers.run
         ckpt_path = tree.pop("ckpt_path", None)
         overwrite = bool(tree.pop("overwrite", False))
+        set_level(global_rank(os.environ), quiet=tree.pop("quiet", False) is True)
         self._named = tree
         tree = without_source(finish(tree), self.start)
         if self.verb != "fit":
@@ -158,7 +165,7 @@ class SaltCLI(LightningCLI):
         config = self.config[self.verb]
         parser = self._parser(self.verb)
         kept = config.clone()
-        for key in self._subcommand_method_arguments[self.verb]:
+        for key in ("quiet", *self._subcommand_method_arguments[self.verb]):
             kept.pop(key, None)
         parsed = yaml.safe_load(parser.dump(kept, skip_unset=False, skip_link_targets=True, format="yaml"))
         tree = {FORMAT_KEY: CONFIG_FORMAT, **with_names(parsed, self._named)}
@@ -198,11 +205,13 @@ class SaltCLI(LightningCLI):
         if self.config[self.verb]["compile"]:
             check_compiler(self.trainer.strategy.root_device.type)
         self.state.global_step = lambda: self.trainer.global_step
+        warn_of_other_users(self.trainer.strategy.root_device)
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self.datamodule.bind(self.model.model.targets, seed)
 
     def fit(self, model: Tagger, **kwargs: Any) -> None:
         """Trains, and says so if there was nothing left to train."""
+        begun = time.monotonic()
         self.trainer.fit(model, **kwargs)
         if not self.state.trained and self.start.requeued:
             log.info("the training of this job is finished already; there is nothing left to train")
@@ -211,6 +220,22 @@ class SaltCLI(LightningCLI):
                 f"nothing was trained: the checkpoint has {self.trainer.current_epoch} finished epochs and "
                 f"trainer.max_epochs is {self.trainer.max_epochs}; ask for more with --trainer.max_epochs"
             )
+        else:
+            say_end(self.trainer, self.state.folder, model.name, begun)
+
+    def validate(self, model: Tagger, **kwargs: Any) -> None:
+        """Judges a checkpoint by the validation file."""
+        self._print(self.trainer.validate(model, **{**kwargs, "verbose": False}))
+
+    def test(self, model: Tagger, **kwargs: Any) -> None:
+        """Scores the test file and judges the checkpoint by it."""
+        self._print(self.trainer.test(model, **{**kwargs, "verbose": False}))
+
+    def _print(self, scores: Sequence[Mapping[str, float]]) -> None:
+        """Shows metrics in our way: names in full, each once."""
+        wanted = self.config[self.verb]["verbose"] and log.isEnabledFor(logging.INFO)
+        if wanted and self.trainer.is_global_zero and scores and scores[0]:
+            print_scores(scores[0])
 
     def predict(self, model: Tagger, **kwargs: Any) -> None:
         """Scores; predictions go to a file and are not kept in memory."""

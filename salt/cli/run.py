@@ -18,8 +18,7 @@ from salt.cli.memory import Step, memory_advice
 from salt.cli.signals import Signals, Stopped
 from salt.errors import ConfigError, SaltError
 from salt.runs.attempt import RunningAttempt
-
-log = logging.getLogger(__name__)
+from salt.words import RESULT, set_level
 
 
 @dataclass
@@ -121,7 +120,7 @@ def say_how_to_continue(folder: Path | None) -> None:
     """Prints the command that resumes an interrupted training, if it has saved anything."""
     last = folder / "ckpts" / "last.ckpt" if folder else None
     if last is not None and last.is_file():
-        log.info("to continue: main fit --run.run_id %s", last.parents[1])
+        logging.getLogger(RESULT).info("to continue: main fit --run.run_id %s", last.parents[1])
 
 
 SDK_SETTINGS = {
@@ -153,7 +152,7 @@ def quieten() -> None:
     logger = logging.getLogger("salt")
     if not logger.handlers:
         logger.addHandler(_Handler())
-    logger.setLevel(logging.INFO if global_rank(os.environ) == 0 else logging.ERROR)
+    set_level(global_rank(os.environ))
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (

@@ -1,5 +1,6 @@
 """Bars for work that takes a while."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Shows a bar while the block runs, if standard error is a terminal.
+    """Shows a bar while the block runs, if standard error is a terminal and messages are wanted.
 
     Args:
         what: What is being done.
@@ -16,7 +17,7 @@ def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
     Yields:
         A function that is told how much more has been done.
     """
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and logging.getLogger(__name__).isEnabledFor(logging.INFO)):
         yield lambda done: None
         return
     from rich.console import Console
