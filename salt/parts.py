@@ -117,7 +117,9 @@ def sums_in_parts(parts: Sequence[JetBatch], losses: Losses, threads: int = 1) -
                         found.append(losses(parts[number]))
                 return torch.stack(found).sum(0)
 
-        return torch.stack(_side_by_side(workers, some)).sum(0)
+        sums = torch.stack(_side_by_side(workers, some)).sum(0)
+    torch.clear_autocast_cache()  # Of weights in half precision that have no gradient.
+    return sums
 
 
 def _seed(threads: int) -> int | None:

@@ -1,13 +1,14 @@
 """The LightningModule: one loss from the sums and counts of the tasks, and their means over whole epochs."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from salt.balancing import Rule, make_balancing
 from salt.batch import JetBatch
 from salt.errors import ConfigError
 from salt.inputs import Input
@@ -16,9 +17,10 @@ from salt.model import JetTagger
 from salt.nn import EncoderFactory, PoolingFactory
 from salt.nn.buckets import to_device
 from salt.optim.schedules import OneCycle
-from salt.parts import how_many, losses_in_parts
+from salt.parts import how_many, losses_in_parts, sums_in_parts
 from salt.tally import Tally, names
 from salt.tasks import Task, TaskFactory
+from salt.tasks.weights import measure_weights
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ class Tagger(LightningModule):
         registers: Number of learned rows that each jet has beside its constituents, encoded and pooled with them. They
             let a jet be described as a whole, and its constituents be counted.
         lrs_config: Learning rate, momentum and weight decay of AdamW.
+        balancing: How the tasks are weighed against each other beside their weights: uncertainty for a learned variance
+            of each (arXiv:1705.07115), geometric for the geometric mean of their losses (arXiv:1904.08492); null for
+            their weights alone.
         inputs: Set from `data.inputs`.
         name: Set from `name`.
         compile: Set from `compile`.
@@ -49,6 +54,7 @@ class Tagger(LightningModule):
         embed_hidden: list[int] | None = None,
         registers: int = 0,
         lrs_config: OneCycle = OneCycle(),  # noqa: B008 (a frozen value; its fields become options)
+        balancing: Rule | None = None,
         inputs: dict[str, Input] | None = None,
         name: str = "salt",
         compile: bool = False,  # noqa: A002
@@ -65,6 +71,7 @@ class Tagger(LightningModule):
             embed_hidden=embed_hidden,
             registers=registers,
         )
+        self.balancing = make_balancing(balancing, len(tasks))
         self.compiled = compile
         if compile:
             self.model.compile_parts()
@@ -85,7 +92,9 @@ class Tagger(LightningModule):
                 raise ConfigError(
                     "the learning-rate cycle needs to know its length: set trainer.max_epochs or max_steps"
                 )
-            self.model.adopt(self.trainer.datamodule.statistics)  # type: ignore[attr-defined]
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.model.adopt(data.statistics)
+            measure_weights(self.tasks.values(), data.sample)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights are for, so that a config that does not fit them is found by name."""
@@ -153,18 +162,33 @@ class Tagger(LightningModule):
         counts = self._over_devices(own_counts)
         weights = self._weights(counts)
         # Lightning averages gradients over devices; the counts are those of all of them.
-        scale = weights * self.trainer.world_size / counts.clamp(min=_TINY)
-        sums, loss = self._losses(batch, scale.to(self._float))
+        share = self.trainer.world_size / counts.clamp(min=_TINY)
+
+        def scale(sums: Tensor | None) -> Tensor:
+            means = counts if sums is None else self._over_devices(sums.to(counts, copy=True)) / counts.clamp(min=_TINY)
+            return (self._factors(weights, means, counts > 0) * share).to(self._float)
+
+        balancing = self.balancing
+        waits = balancing is not None and balancing.needs_losses
+        sums, loss = self._losses(batch, scale if waits else scale(None))
         totals = torch.stack([self._over_devices(sums.double()), counts], dim=1)
         means = totals[:, 0] / counts.clamp(min=_TINY)
         self._trained = [sum(self._trained, totals)]
+        if balancing is not None:
+            loss = loss + balancing.own(weights, means, counts > 0).to(loss.dtype)
         if self._is_logged:
             self.log("train/loss", (weights * means).sum(), batch_size=len(batch), prog_bar=True)
-            for name, mean in zip(self.tasks, means, strict=True):
-                self.log(f"train/{name}/loss", mean, batch_size=len(batch))
+            weighted = self._factors(weights, means, counts > 0) * means
+            for name, before, after in zip(self.tasks, means, weighted, strict=True):
+                values = {f"train/{name}/loss": before, f"train/{name}/weighted_loss": after}
+                self.log_dict(values, batch_size=len(batch))
         return loss
 
-    def _losses(self, batch: JetBatch, scale: Tensor) -> tuple[Tensor, Tensor]:
+    def _factors(self, weights: Tensor, means: Tensor, there: Tensor) -> Tensor:
+        """[K] what the mean loss of each task counts in the total: the derivative of that, without gradient."""
+        return weights if self.balancing is None else self.balancing.factors(weights, means, there)
+
+    def _losses(self, batch: JetBatch, scale: Tensor | Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The [K] sums of the losses of the tasks, and the loss of the step."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         threads, number = how_many(
@@ -172,10 +196,14 @@ class Tagger(LightningModule):
         )
         if number == 1:
             sums = self._sums(batch)
-            return sums.detach(), (sums * scale).sum()
+            factors = scale if isinstance(scale, Tensor) else scale(sums.detach())
+            return sums.detach(), (sums * factors).sum()
+        parts = batch.parts(number)
+        if not isinstance(scale, Tensor):
+            scale = scale(sums_in_parts(parts, self._sums, threads))
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         return losses_in_parts(
-            batch.parts(number),
+            parts,
             self._sums,
             scale,
             [p for p in self.parameters() if p.requires_grad],
@@ -234,8 +262,10 @@ class Tagger(LightningModule):
 
     def _add(self, stage: str, raw: Mapping[str, Any], batch: JetBatch) -> None:
         for name, task in self.tasks.items():
-            if all(target in batch.labels for target in task.targets):
-                measured = {"loss": task.loss(raw[name], batch), **task.metrics(raw[name], batch)}
+            if all(target in batch.labels for target in task.targets if target.learnt):
+                measured = dict(task.metrics(raw[name], batch))
+                if all(target in batch.labels for target in task.targets):
+                    measured["loss"] = task.loss(raw[name], batch)
                 self._tally.add(f"{stage}/{name}", measured)
 
     def _log_epoch(self, stage: str) -> None:
@@ -244,16 +274,26 @@ class Tagger(LightningModule):
         if not values:
             return
         means = {name: values.get(f"{stage}/{name}/loss", float("nan")) for name in self.tasks}
+        values |= {f"{stage}/{name}/weighted_loss": value for name, value in self._weighted(means).items()}
         losses = [self.tasks[name].weight * mean for name, mean in means.items() if mean == mean]
         values[f"{stage}/loss"] = sum(losses) if losses else float("nan")
         self.figures = results.figures() if self.trainer.is_global_zero else {}
         for key, value in values.items():
             self.log(key, value, prog_bar=key == f"{stage}/loss", rank_zero_only=False)
 
+    def _weighted(self, means: Mapping[str, float]) -> dict[str, float]:
+        """The mean losses of tasks times what they count in the total, of those that have a loss."""
+        losses = torch.tensor([means[name] for name in self.tasks], dtype=torch.float64)
+        weights = torch.tensor([task.weight for task in self.tasks.values()], dtype=torch.float64)
+        there = ~losses.isnan()
+        weighted = self._factors(weights.to(self.device), losses.to(self.device), there.to(self.device)).cpu() * losses
+        return {name: float(value) for name, value, known in zip(means, weighted, there, strict=True) if known}
+
     def metric_names(self, stage: str) -> tuple[str, ...]:
         """What is logged after each validation (``val``) or test (``test``), whatever the jets."""
         variables = {name: len(module.variables) for name, module in self.model.normalise.items()}  # type: ignore[arg-type]
         each = [f"{n}/{key}" for n, task in self.tasks.items() for key in names(task, self._embed_dim, variables)]
+        each += [f"{name}/weighted_loss" for name in self.tasks]
         return tuple(f"{stage}/{key}" for key in ["loss", *each])
 
     def _over_devices(self, values: Tensor) -> Tensor:

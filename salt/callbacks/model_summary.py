@@ -87,11 +87,11 @@ def _parts(model: nn.Module) -> Iterator[tuple[str, str, list[nn.Parameter]]]:
 
 def tasks(module: Tagger) -> Table:
     """The tasks with what they learn and the columns that they predict."""
-    table = _table("task", "is", "of", "learns", "weight", "columns", numbers=("weight",))
+    table = _table("task", "is", "of", "learns", "columns")
     for name, task in module.tasks.items():
-        targets = ", ".join(dict.fromkeys(target.variable for target in task.targets))
+        targets = ", ".join(dict.fromkeys(target.variable for target in task.targets if target.learnt))
         columns = ", ".join(column.in_file(module.name) for column in task.columns())
-        table.add_row(name, type(task).__name__, task.input, targets, f"{task.weight:g}", columns)
+        table.add_row(name, type(task).__name__, task.input, targets, columns)
     return table
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from salt.callbacks.checkpoint import Checkpoint
 from salt.callbacks.checkpoint_io import AtomicCheckpointIO
 from salt.callbacks.freeze import Freeze
+from salt.callbacks.loss_weights import LossWeightsTable
 from salt.callbacks.metrics_log import MetricsLog
 from salt.callbacks.predictions import PredictionWriter
 from salt.callbacks.run_folder import RunFolder
@@ -99,6 +100,7 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
     callbacks += [*_beginning(cli), *display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
+    callbacks.append(LossWeightsTable(cli.state.folder))
     display |= _accumulation(cli, options, callbacks)
     if cli.state.folder is None:
         kept = [c for c in callbacks if not isinstance(c, Checkpoint)]

@@ -1,0 +1,65 @@
+"""What counts how much in the loss of a run."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from salt.files import write_text
+from salt.training import Tagger
+
+log = logging.getLogger(__name__)
+
+FILE = "loss_weights.yaml"
+
+
+class LossWeightsTable(Callback):
+    """Says before the first step what each task, class, label, jet and level weighs, and writes it to the run folder.
+
+    Args:
+        folder: The run folder; None writes nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """By now weights are measured, or loaded from a checkpoint."""
+        if not isinstance(pl_module, Tagger):
+            return
+        rule = None if pl_module.balancing is None else type(pl_module.balancing).__name__.lower()
+        weights = {name: task.weights() for name, task in pl_module.tasks.items()}
+        log.info("%s", "\n".join(in_lines(weights, rule)))
+        if self.folder is not None:
+            text = yaml.safe_dump({"balancing": rule, "tasks": weights}, sort_keys=False)
+            write_text(self.folder / FILE, text)
+
+
+def in_lines(weights: Mapping[str, Mapping[str, Any]], rule: str | None) -> list[str]:
+    """A line for each task, under a heading.
+
+    Args:
+        weights: What each task says of its weights.
+        rule: How the tasks are balanced, if they are.
+    """
+    width = max(len(name) for name in weights)
+    heading = "loss weights" if rule is None else f"loss weights, balanced by {rule}"
+    return [heading, *(f"  {name:<{width}}  {w['task']:<6g}  {_targets(w)}" for name, w in weights.items())]
+
+
+def _targets(weights: Mapping[str, Any]) -> str:
+    """What its targets weigh, in words."""
+    words = []
+    for kind in ("classes", "labels"):
+        each = weights.get(kind, {})
+        if any(w != 1 for w in each.values()):
+            words.append(f"{kind}: " + ", ".join(f"{name} {w:.4g}" for name, w in each.items()))
+    words += [f"{kind}: {weights[kind]}" for kind in ("jet", "level") if kind in weights]
+    if not words:
+        return "all targets alike"
+    return "; ".join([*words, f"normalise: {weights['normalise']}"] if "normalise" in weights else words)
