@@ -104,13 +104,20 @@ def sum_rows(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     return values.new_zeros((num_segments, *values.shape[1:])).index_add(0, segment, values)
 
 
-def softmax_rows(logits: Tensor, segment: Tensor, num_segments: int) -> Tensor:
-    """Softmax over the rows of each segment, for each column: [T, ...] and [T] to [T, ...]."""
+def softmax_rows(logits: Tensor, segment: Tensor, num_segments: int, sink: bool = False) -> Tensor:
+    """Softmax over the rows of each segment, for each column: [T, ...] and [T] to [T, ...].
+
+    With a sink each segment has one more row, whose logits are 0 and whose weights are not returned.
+    """
     shape = (num_segments, *logits.shape[1:])
     index = segment.reshape(-1, *([1] * (logits.dim() - 1))).expand_as(logits)
-    largest = logits.new_full(shape, -torch.inf).scatter_reduce(0, index, logits.detach(), "amax")
+    least = 0.0 if sink else -torch.inf
+    largest = logits.new_full(shape, least).scatter_reduce(0, index, logits.detach(), "amax")
     exponent = (logits - largest.index_select(0, segment)).exp()
-    return exponent / sum_rows(exponent, segment, num_segments).index_select(0, segment)
+    total = sum_rows(exponent, segment, num_segments)
+    if sink:
+        total = total + (-largest).exp()
+    return exponent / total.index_select(0, segment)
 
 
 @outside_graphs

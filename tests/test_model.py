@@ -26,6 +26,7 @@ MODELS = {
     "transformer": (TRACKS, partial(Transformer, 2, 4), MeanPooling, TASKS),
     "deep sets": (TRACKS, None, SumPooling, TASKS),
     "flows": (FLOWS, partial(Transformer, 2, 4), AttentionPooling, TASKS),
+    "sinks": (FLOWS, partial(Transformer, 2, 4, sink=True), partial(AttentionPooling, sink=True), TASKS),
     "registers": (FLOWS, partial(Transformer, 2, 4), AttentionPooling, TASKS),
     "jets": (JETS, partial(Transformer, 2, 4), AttentionPooling, ALONE),
 }

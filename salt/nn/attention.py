@@ -52,6 +52,7 @@ class Rows:
 
     Args:
         shapes: b and L of each bucket.
+        sink: Whether the first slot of each row is that of a constituent of zeros.
         masks: What is added to the scores of each bucket.
         read: [3 S H] where among T, 3, H each slot of queries, keys and values comes from.
         write: [T H] the slot of each result.
@@ -60,6 +61,7 @@ class Rows:
     """
 
     shapes: tuple[tuple[int, int], ...]
+    sink: bool
     masks: tuple[Tensor | None, ...]
     read: Tensor
     write: Tensor
@@ -74,13 +76,29 @@ class Varlen:
     Args:
         offsets: [B + 1] int32.
         longest: The largest number of constituents of a jet, rounded up to a power of two.
+        places: [T] where the constituents lie among those of zeros, of which each jet has one at its end; None
+            without these.
     """
 
     offsets: Tensor
     longest: int
+    places: Tensor | None = None
 
 
-Layout = Rows | Plan | Varlen
+@dataclass(frozen=True, eq=False)
+class Padded:
+    """Jets padded into buckets.
+
+    Args:
+        plan: The buckets.
+        sink: Whether each row has a constituent of zeros beside those of the plan.
+    """
+
+    plan: Plan
+    sink: bool
+
+
+Layout = Rows | Padded | Varlen
 """How one of the three sees the jets of a batch; made once for all layers."""
 
 
@@ -122,7 +140,9 @@ def varlen_problem(dtype: torch.dtype, head_dim: int, dropout: float) -> str | N
 
 
 @outside_graphs
-def make_layout(x: Ragged, dtype: torch.dtype, embed_dim: int, num_heads: int, dropout: float, asked: str) -> Layout:
+def make_layout(
+    x: Ragged, dtype: torch.dtype, embed_dim: int, num_heads: int, dropout: float, asked: str, sink: bool
+) -> Layout:
     """What the attention of all layers needs to know of the jets, made on the host without waiting for the device.
 
     Args:
@@ -132,6 +152,7 @@ def make_layout(x: Ragged, dtype: torch.dtype, embed_dim: int, num_heads: int, d
         num_heads: H.
         dropout: Probability to drop an attention weight.
         asked: A backend, or ``auto``.
+        sink: Whether each jet has one more constituent, of zeros, that is only looked at.
 
     Raises:
         ConfigError: The backend that was asked for does not work here.
@@ -147,14 +168,19 @@ def make_layout(x: Ragged, dtype: torch.dtype, embed_dim: int, num_heads: int, d
             problem = "runs on CUDA devices only"
         if problem:
             raise ConfigError(f"attention: varlen {problem}\nset model.encoder.init_args.attention to auto")
-        return Varlen(x.offsets.to(torch.int32), 1 << max(x.max_count - 1, 0).bit_length())
+        longest = 1 << max(x.max_count + sink - 1, 0).bit_length()
+        if not sink:
+            return Varlen(x.offsets.to(torch.int32), longest)
+        before = torch.arange(x.num_jets + 1, device=device)
+        places = torch.arange(x.values.shape[0], device=device) + x.jet_T
+        return Varlen((x.offsets + before).to(torch.int32), longest, places)
     if backend == "sdpa" or x.num_jets == 1:
-        return make_plan(x)
+        return Padded(make_plan(x), sink)
     few_shapes = FEW_SHAPES if dtype.itemsize == 2 and device.type == "cpu" else 1
-    return make_rows(make_plan(x, SLOTS, few_shapes), num_heads, device)
+    return make_rows(make_plan(x, SLOTS, few_shapes, sink), num_heads, device, sink)
 
 
-def make_rows(plan: Plan, num_heads: int, device: torch.device) -> Rows:
+def make_rows(plan: Plan, num_heads: int, device: torch.device, sink: bool = False) -> Rows:
     """The gathers of shared rows."""
     shapes = tuple((bucket.num_rows, bucket.length) for bucket in plan.buckets)
     sizes = [rows * length for rows, length in shapes]
@@ -186,6 +212,7 @@ def make_rows(plan: Plan, num_heads: int, device: torch.device) -> Rows:
     write_input_T3H = (write_TH + before[:, None])[:, None] + (which * of_which_T[:, None])[..., None]
     return Rows(
         shapes,
+        sink,
         tuple(bucket.mask for bucket in plan.buckets),
         torch.cat(read),
         write_TH.flatten(),
@@ -198,7 +225,7 @@ def attention(query_key_value: Tensor, layout: Layout, num_heads: int, dropout: 
     """Scaled dot-product attention within each jet (Vaswani et al. 2017, arXiv:1706.03762).
 
     Row i of a jet becomes ``sum_j softmax_j(q_i k_j / sqrt(D / H)) v_j`` over all rows j of the same jet, for each
-    head on its own slice of the width.
+    head on its own slice of the width. With a sink there is one more j, whose k and v are 0.
 
     Args:
         query_key_value: [T, 3 D] queries, keys and values side by side.
@@ -215,19 +242,23 @@ def attention(query_key_value: Tensor, layout: Layout, num_heads: int, dropout: 
 
 
 @outside_graphs
-def _on_rectangles(query_key_value: Tensor, layout: Rows | Plan, num_heads: int, dropout: float) -> Tensor:
+def _on_rectangles(query_key_value: Tensor, layout: Rows | Padded, num_heads: int, dropout: float) -> Tensor:
     """Left out of compiled graphs, in which the number of rectangles and their sizes would be fixed."""
-    if isinstance(layout, Plan):
+    if isinstance(layout, Padded):
         return _sdpa(query_key_value, layout, num_heads, dropout)
     out: Tensor = _SharedRows.apply(query_key_value, layout, num_heads, dropout)
     return out
 
 
 def _varlen(query_key_value: Tensor, layout: Varlen, num_heads: int) -> Tensor:
+    if layout.places is not None:
+        total = len(query_key_value) + len(layout.offsets) - 1
+        zeros = query_key_value.new_zeros(total, query_key_value.shape[1])
+        query_key_value = zeros.index_copy(0, layout.places, query_key_value)
     query, key, value = query_key_value.unflatten(-1, (3, num_heads, -1)).unbind(1)
     out = _varlen_attn()(query, key, value, layout.offsets, layout.offsets, layout.longest, layout.longest)
     result: Tensor = out.flatten(1)
-    return result
+    return result if layout.places is None else result.index_select(0, layout.places)
 
 
 @lru_cache
@@ -237,11 +268,15 @@ def _varlen_attn() -> Any:
     return varlen_attn
 
 
-def _sdpa(query_key_value: Tensor, plan: Plan, num_heads: int, dropout: float) -> Tensor:
+def _sdpa(query_key_value: Tensor, layout: Padded, num_heads: int, dropout: float) -> Tensor:
+    plan = layout.plan
     parts = []
     for x, bucket in zip(plan.split(query_key_value), plan.buckets, strict=True):
         q_bHLd, k_bHLd, v_bHLd = x.unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         mask = None if bucket.mask is None else bucket.mask[:, None].to(x.dtype)
+        if layout.sink:
+            k_bHLd, v_bHLd = (functional.pad(each, (0, 0, 0, 1)) for each in (k_bHLd, v_bHLd))
+            mask = None if mask is None else functional.pad(mask, (0, 1))
         if dropout:
             score = q_bHLd @ k_bHLd.transpose(2, 3) * q_bHLd.shape[3] ** -0.5
             weight = (score if mask is None else score + mask).softmax(-1)
@@ -264,6 +299,8 @@ class _SharedRows(torch.autograd.Function):
         with torch.autocast(query_key_value.device.type, enabled=False):
             rows = query_key_value.reshape(-1, head_dim).index_select(0, layout.read)
             out = rows.new_empty(rows.shape[0] // 3, head_dim)
+            if layout.sink:
+                _clear_sinks(rows, 3, layout, num_heads)
             weights: list[Tensor] = []
             kept: list[Tensor] = []
             for (q, k, v), result, mask in _rectangles(rows, out, layout, num_heads):
@@ -293,6 +330,8 @@ class _SharedRows(torch.autograd.Function):
         scale = head_dim**-0.5
         with torch.autocast(rows.device.type, enabled=False):
             results = gradient.to(rows.dtype).reshape(-1, head_dim).index_select(0, layout.read_result)
+            if layout.sink:
+                _clear_sinks(results, 1, layout, ctx.num_heads)
             out = torch.empty_like(rows)
             inputs = [inputs for inputs, _, _ in _rectangles(rows, results, layout, ctx.num_heads)]
             for i, ((dq, dk, dv), d_result, _) in enumerate(_rectangles(out, results, layout, ctx.num_heads)):
@@ -308,6 +347,15 @@ class _SharedRows(torch.autograd.Function):
                 torch.baddbmm(dk, d_score.transpose(1, 2), q, beta=0, alpha=scale, out=dk)
             gradients = out.index_select(0, layout.write_input)
             return gradients.view(ctx.total, 3 * ctx.num_heads * head_dim), None, None, None
+
+
+def _clear_sinks(values: Tensor, number: int, layout: Rows, num_heads: int) -> None:
+    """Sets the first slot of each row to 0, of queries, keys and values or of the one thing that there is."""
+    at = 0
+    for rows, length in layout.shapes:
+        size = number * rows * length * num_heads
+        values[at : at + size].view(-1, length, values.shape[1])[:, 0] = 0
+        at += size
 
 
 def _rectangles(

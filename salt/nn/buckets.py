@@ -30,8 +30,8 @@ class Bucket:
         num_rows: b.
         length: L.
         mask: [b, L, L] float32 to be added to scores: 0 where two slots of a row hold constituents of one jet, or both
-            hold none (so that each slot goes with some slot), minus infinity elsewhere; None where each row is one jet
-            and nothing is padded.
+            hold none (so that each slot goes with some slot), or the second is the sink of the row; minus infinity
+            elsewhere. None where each row is one jet and nothing is padded.
     """
 
     num_rows: int
@@ -72,7 +72,7 @@ class Plan:
 
 
 @outside_graphs
-def make_plan(ragged: Ragged, unit: int = 1, multiple: int = 1) -> Plan:
+def make_plan(ragged: Ragged, unit: int = 1, multiple: int = 1, sink: bool = False) -> Plan:
     """Cuts the jets of a batch into buckets, from their lengths on the host alone.
 
     Args:
@@ -80,16 +80,18 @@ def make_plan(ragged: Ragged, unit: int = 1, multiple: int = 1) -> Plan:
         unit: The length of a row is a multiple of it; jets share rows as long as there is room. With 1 each row is
             one jet.
         multiple: The number of rows in a bucket is a multiple of it or, below it, a power of two.
+        sink: Leave the first slot of each row free, to be seen from all of its constituents.
     """
+    reserved = int(sink)
     total = ragged.values.shape[0]
-    if ragged.num_jets == 1:
+    if ragged.num_jets == 1 and not sink:
         return Plan((Bucket(1, total, None),))
     if total == 0:
         return Plan((Bucket(0, 1, None),))
     counts, jets = ragged.host_counts.sort(descending=True, stable=True)
     some = int((counts > 0).sum())
     counts, jets = counts[:some], jets[:some]
-    row_of_jet, start_in_row, lengths = _fill(counts, unit)
+    row_of_jet, start_in_row, lengths = _fill(counts, unit, reserved)
     lengths, order = lengths.sort(stable=True)
 
     shapes, starts = [], []
@@ -117,7 +119,8 @@ def make_plan(ragged: Ragged, unit: int = 1, multiple: int = 1) -> Plan:
     for rows, length in shapes:
         here = slice(at, at + rows * length)
         host, jet_bL = jet_S[here].view(rows, length), on_device[here].view(rows, length)
-        mask = None if bool((host == host[:, :1]).all()) else _only_within(jet_bL)
+        whole = host[:, reserved:]
+        mask = None if bool((whole == whole[:, :1]).all()) else _only_within(jet_bL, reserved)
         buckets.append(Bucket(rows, length, mask))
         at = here.stop
     return Plan(tuple(buckets), to_device(slots, device), to_device(inverse, device))
@@ -129,18 +132,20 @@ def _rounded(rows: int, multiple: int) -> int:
     return 1 << (rows - 1).bit_length()
 
 
-def _only_within(jet_bL: Tensor) -> Tensor:
-    """[b, L, L] 0 for slots of the same jet, minus infinity for others."""
+def _only_within(jet_bL: Tensor, reserved: int) -> Tensor:
+    """[b, L, L] 0 for slots of the same jet and for the reserved ones, minus infinity for others."""
     apart = jet_bL[:, :, None] != jet_bL[:, None, :]
+    apart[:, :, :reserved] = False
     return torch.zeros(apart.shape, device=jet_bL.device).masked_fill_(apart, -torch.inf)
 
 
-def _fill(counts: Tensor, unit: int) -> tuple[Tensor, Tensor, Tensor]:
+def _fill(counts: Tensor, unit: int, reserved: int) -> tuple[Tensor, Tensor, Tensor]:
     """Lays jets into rows, the longest first, each into the fullest row that has room for it, else into a new one.
 
     Args:
         counts: [B] descending, at least 1.
         unit: New rows are as long as their first jet, rounded up to a multiple of this.
+        reserved: Slots at the beginning of each row that stay free.
 
     Returns:
         [B] the row of each jet, [B] where in the row it begins, and the length of each row.
@@ -155,7 +160,7 @@ def _fill(counts: Tensor, unit: int) -> tuple[Tensor, Tensor, Tensor]:
         while jet < end:
             free = min((r for r in room if r >= count), default=0)
             if not free:
-                free = -(-count // unit) * unit
+                free = -(-(count + reserved) // unit) * unit - reserved
                 new = min(end - jet, -(-(end - jet) // (free // count)))
                 room[free] = torch.arange(rows, rows + new)
                 capacity[rows : rows + new] = free
@@ -163,12 +168,12 @@ def _fill(counts: Tensor, unit: int) -> tuple[Tensor, Tensor, Tensor]:
             candidates = room.pop(free)
             taken, left = candidates[: end - jet], candidates[end - jet :]
             row[jet : jet + len(taken)] = taken
-            start[jet : jet + len(taken)] = capacity[taken] - free
+            start[jet : jet + len(taken)] = reserved + capacity[taken] - free
             jet += len(taken)
             for rest, some in ((free, left), (free - count, taken)):
                 if rest and len(some):
                     room[rest] = torch.cat([room[rest], some]) if rest in room else some
-    return row, start, capacity[:rows]
+    return row, start, reserved + capacity[:rows]
 
 
 def _cut(lengths: Tensor, rows: Tensor) -> list[int]:

@@ -44,15 +44,18 @@ class AttentionPooling(Pooling):
     """A weighted mean over the constituents of a jet, with weights ``softmax_i(w x_i)``.
 
     Args:
+        sink: Pool one more constituent, of zeros, too. The weights of the others need not add up to one then, so that
+            how many they are is not lost.
         embed_dim: Width, set by the model.
     """
 
-    def __init__(self, *, embed_dim: int) -> None:
+    def __init__(self, sink: bool = False, *, embed_dim: int) -> None:
         super().__init__()
+        self.sink = sink
         self.score = Linear(embed_dim, 1, bias=False)
 
     def forward(self, x: Ragged) -> Tensor:
         """[T, D] rows to [B, D]."""
         score_T1 = at_least_float32(self.score(x.values))
-        weight_T1 = softmax_rows(score_T1, x.jet_T, x.num_jets)
+        weight_T1 = softmax_rows(score_T1, x.jet_T, x.num_jets, self.sink)
         return sum_rows(weight_T1 * x.values, x.jet_T, x.num_jets)

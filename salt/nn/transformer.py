@@ -75,10 +75,6 @@ class TransformerLayer(nn.Module):
 class Transformer(Encoder):
     """A pre-norm transformer over the constituents of each jet (Xiong et al. 2020, arXiv:2002.04745).
 
-    Register tokens (Darcet et al. 2023, arXiv:2309.16588) are learned rows that join the constituents of each jet,
-    also of one that has none, as a place for what belongs to the whole jet. They are dropped at the end: the output
-    has the rows of the input.
-
     Args:
         num_layers: Number of layers.
         num_heads: Number of attention heads; they share the width evenly.
@@ -88,6 +84,8 @@ class Transformer(Encoder):
         dropout: Probability to drop an attention weight or a unit.
         attention: How attention is computed: auto for what is fastest on the device, rows for short jets side by side,
             sdpa for PyTorch's attention on padded jets, varlen for flash attention (CUDA, half precision).
+        sink: Let each constituent attend to one more, of zeros, too. Its weights need not add up to one then, so that
+            how many constituents there are is not lost (attention sinks, arXiv:2309.17453).
         embed_dim: Width, set by the model.
     """
 
@@ -100,6 +98,7 @@ class Transformer(Encoder):
         activation: str = "relu",
         dropout: float = 0.0,
         attention: Literal["auto", "rows", "sdpa", "varlen"] = "auto",
+        sink: bool = False,
         *,
         embed_dim: int,
     ) -> None:
@@ -112,6 +111,7 @@ class Transformer(Encoder):
         self.num_heads = num_heads
         self.dropout = dropout
         self.attention = attention
+        self.sink = sink
         self.layers = nn.ModuleList(
             TransformerLayer(
                 embed_dim, num_heads, FeedForward(embed_dim, hidden_dim, activation, gated, dropout), dropout
@@ -126,7 +126,7 @@ class Transformer(Encoder):
         mixed = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if mixed else x.values.dtype
         dropout = self.dropout if self.training else 0.0
-        layout = make_layout(x, dtype, x.values.shape[1], self.num_heads, dropout, self.attention)
+        layout = make_layout(x, dtype, x.values.shape[1], self.num_heads, dropout, self.attention, self.sink)
         values = x.values
         for layer in self.layers:
             values = layer(values, layout)

@@ -1,6 +1,7 @@
 """Dense networks, normalisation, embedding and pooling."""
 
 import copy
+from functools import partial
 
 import contracts
 import pytest
@@ -14,12 +15,15 @@ from salt.nn.linear import Linear
 from salt.statistics import Scale
 
 
-@pytest.mark.parametrize("kind", [AttentionPooling, MeanPooling, SumPooling])
+SINK = partial(AttentionPooling, sink=True)
+
+
+@pytest.mark.parametrize("kind", [AttentionPooling, SINK, MeanPooling, SumPooling])
 def test_pooling_contract(kind):
     contracts.check_pooling(kind)
 
 
-@pytest.mark.parametrize("kind", [AttentionPooling, MeanPooling, SumPooling])
+@pytest.mark.parametrize("kind", [AttentionPooling, SINK, MeanPooling, SumPooling])
 def test_pooling_is_the_sum_written_out(kind):
     pooling = contracts.randomised(kind(embed_dim=4), torch.float64)
     x = contracts.random_rows((3, 0, 1, 5), 4, torch.float64)
@@ -27,14 +31,15 @@ def test_pooling_is_the_sum_written_out(kind):
     assert torch.equal(got[1], torch.zeros(4, dtype=torch.float64))
     for b in (0, 2, 3):
         rows = contracts.jets_of(x)[b].values
-        if kind is AttentionPooling:
-            expected = pooling.score(rows)[:, 0].softmax(0) @ rows
+        if isinstance(pooling, AttentionPooling):
+            weight = pooling.score(rows)[:, 0].exp()
+            expected = weight / (weight.sum() + (kind is SINK)) @ rows
         else:
             expected = rows.sum(0) / (len(rows) if kind is MeanPooling else 1)
         contracts.close(got[b], expected, 1e-12)
 
 
-@pytest.mark.parametrize("kind", [AttentionPooling, MeanPooling, SumPooling])
+@pytest.mark.parametrize("kind", [AttentionPooling, SINK, MeanPooling, SumPooling])
 def test_pooling_gradients(kind):
     pooling = contracts.randomised(kind(embed_dim=3), torch.float64)
     x = contracts.random_rows((2, 0, 1, 3), 3, torch.float64)
