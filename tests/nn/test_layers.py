@@ -14,7 +14,6 @@ from salt.nn.dense import ContextDense, Dense
 from salt.nn.linear import Linear
 from salt.statistics import Scale
 
-
 SINK = partial(AttentionPooling, sink=True)
 
 
