@@ -1,0 +1,1 @@
+"""Pictures of the numbers; what is drawn is computed elsewhere."""

@@ -1,0 +1,59 @@
+"""Pictures of regressions."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from salt.report.draw.style import MARKERS, error_points, figure, steps, tagger_colour
+from salt.report.residuals import Residuals
+
+
+def distribution(named: Sequence[tuple[str, Residuals]]) -> Figure:
+    """The residuals of one variable."""
+    made = figure(7, 4.2)
+    axes = made.subplots()
+    for position, (name, found) in enumerate(named):
+        bias, width = found.overall.bias[0], found.overall.resolution[0]
+        label = f"{name}: bias {bias:.3g}, resolution {width:.3g}"
+        steps(axes, found.histogram, found.edges, color=tagger_colour(position), label=label, linewidth=1.6)
+    axes.axvline(0, color="#888888", linewidth=1)
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
+    axes.set_xlabel(_label(named[0][1]))
+    axes.set_ylabel("normalised jets")
+    axes.legend(loc="upper right")
+    return made
+
+
+def against_pt(named: Sequence[tuple[str, Residuals]]) -> Figure:
+    """Bias and resolution in bins of the jet's pt."""
+    made = figure(7, 5.4)
+    upper, lower = made.subplots(2, 1, sharex=True)
+    for position, (name, found) in enumerate(named):
+        style = {"color": tagger_colour(position), "fmt": MARKERS[position % len(MARKERS)], "label": name}
+        spread = found.in_bins
+        error_points(upper, found.pt_edges, spread.bias, spread.bias_error, **style)
+        error_points(lower, found.pt_edges, spread.resolution, spread.resolution_error, **style)
+    upper.axhline(0, color="#888888", linewidth=1)
+    lower.set_ylim(0, 1.2 * lower.get_ylim()[1])
+    lower.set_xscale("log")
+    lower.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    lower.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if str(value)[0] in "235" else "")
+    lower.set_xlabel("jet $p_T$ [GeV]")
+    unit = _unit(named[0][1])
+    upper.set_ylabel(f"bias{unit}")
+    lower.set_ylabel(f"resolution{unit}")
+    for axes in (upper, lower):
+        axes.grid(alpha=0.25)
+    if len(named) > 1:
+        upper.legend(loc="best")
+    return made
+
+
+def _label(found: Residuals) -> str:
+    if found.relative:
+        return f"{found.variable}: (predicted - true) / true"
+    return f"{found.variable}: predicted - true{_unit(found)}"
+
+
+def _unit(found: Residuals) -> str:
+    return " (relative)" if found.relative else f" [{found.unit}]" if found.unit else ""

@@ -1,0 +1,103 @@
+"""Pictures of found vertices."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from salt.report.draw.style import (
+    MARKERS,
+    error_points,
+    figure,
+    flavour_colour,
+    flavour_name,
+    grid_of,
+    note,
+    steps,
+    tagger_colour,
+)
+from salt.report.shares import Share
+from salt.report.vertices import MASS_BINS, Vertices
+
+
+def rates(named: Sequence[tuple[str, Vertices]]) -> Figure:
+    """Efficiency, purity and fake rate of secondary vertices in each class of jets."""
+    flavours = list(dict.fromkeys(f for _, v in named for f in v.flavours))
+    made = figure(9, 3.8)
+    what = ("efficiency", "purity", "fake rate")
+    for axes, title in zip(made.subplots(1, 3, sharey=True), what, strict=True):
+        for position, (name, found) in enumerate(named):
+            share = {"efficiency": found.efficiency, "purity": found.purity, "fake rate": found.fakes}[title]
+            rows = [found.flavours.index(f) if f in found.flavours else -1 for f in flavours]
+            offset = 0.14 * (position - (len(named) - 1) / 2)
+            x = np.arange(len(flavours)) + offset
+            axes.errorbar(
+                x,
+                [share.value[r] if r >= 0 else np.nan for r in rows],
+                yerr=[share.error[r] if r >= 0 else np.nan for r in rows],
+                fmt=MARKERS[position % len(MARKERS)],
+                color=tagger_colour(position),
+                label=name,
+            )
+        axes.set_xticks(range(len(flavours)), [flavour_name(f).replace(" jets", "") for f in flavours])
+        axes.tick_params(axis="x", which="both", length=0)
+        axes.minorticks_off()
+        axes.set_xlim(-0.6, len(flavours) - 0.4)
+        axes.set_ylim(0, 1.15)
+        axes.grid(alpha=0.25, axis="y")
+        axes.set_title(title)
+        if title == "purity" and len(named) > 1:
+            axes.legend(loc="best", fontsize=10)
+    return made
+
+
+def efficiency(named: Sequence[tuple[str, Vertices]], flavour: str) -> Figure:
+    """The efficiency of secondary vertices against the jet's pt."""
+    made = figure(7, 4.2)
+    axes = made.subplots()
+    for position, (name, found) in enumerate(named):
+        if flavour in found.flavours:
+            share: Share = found.efficiency_in_bins(flavour)
+            style = {"color": tagger_colour(position), "fmt": MARKERS[position % len(MARKERS)], "label": name}
+            error_points(axes, found.edges, share.value, share.error, **style)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if str(value)[0] in "235" else "")
+    axes.set_ylim(0, 1.15)
+    axes.set_xlabel("jet $p_T$ [GeV]")
+    axes.set_ylabel("secondary vertices found")
+    note(axes, flavour_name(flavour))
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right")
+    return made
+
+
+def masses(named: Sequence[tuple[str, Vertices]]) -> Figure:
+    """The mass of groups that are true secondary vertices, and of those that are not, with the true vertices."""
+    drawn = [(name, v) for name, v in named if v.mass_right is not None]
+    columns = min(2, len(drawn))
+    made = figure(7 if columns == 1 else 10, 4.2 * -(-len(drawn) // columns))
+    for axes, (name, found) in zip(grid_of(made, len(drawn), columns), drawn, strict=True):
+        assert found.mass_right is not None
+        assert found.mass_wrong is not None
+        assert found.mass_truth is not None
+        for row, flavour in enumerate(found.flavours):
+            if found.truth[row].sum() < FEWEST:
+                continue
+            colour = flavour_colour(flavour, row)
+            steps(axes, found.mass_truth[row], MASS_BINS, color=colour, linestyle=":", linewidth=1.3)
+            label = f"{flavour_name(flavour)}, found"
+            steps(axes, found.mass_right[row], MASS_BINS, color=colour, label=label, linewidth=1.6)
+        if found.mass_wrong.sum():
+            steps(axes, found.mass_wrong.sum(0), MASS_BINS, color="#555555", label="fakes", linestyle="--")
+        axes.plot([], [], ":", color="#555555", label="true vertices")
+        axes.set_ylim(0, None)
+        axes.legend(loc="upper right")
+        axes.set_xlabel("mass of secondary vertices [GeV]")
+        axes.set_ylabel("normalised vertices")
+        note(axes, name)
+    return made
+
+
+FEWEST = 30
+"""Classes of jets with fewer true vertices have no spectrum."""
