@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from math import isclose
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from salt.metrics import Figure
 from salt.model import JetTagger
 from salt.nn import EncoderFactory, PoolingFactory
 from salt.nn.buckets import to_device
-from salt.optim.schedules import OneCycle
+from salt.optim import OneCycle, OptimizerFactory, Schedule
+from salt.optim.averaging import Which, choose_weights, weights_to_go_on
+from salt.optim.optimizers import FIRST, build_optimizer, check_same_class, class_name, steer, take_settings
 from salt.parts import how_many, losses_in_parts, sums_in_parts
 from salt.tally import Tally, names
 from salt.tasks import Task, TaskFactory
@@ -36,7 +39,9 @@ class Tagger(LightningModule):
         embed_hidden: Widths of hidden layers between the inputs and the embedding.
         registers: Number of learned rows that each jet has beside its constituents, encoded and pooled with them. They
             let a jet be described as a whole, and its constituents be counted.
-        lrs_config: Learning rate, momentum and weight decay of AdamW.
+        lrs_config: Learning rate, momentum and weight decay: the arguments of `OneCycle`, or another schedule by its
+            class; null for `OneCycle` as it is.
+        optimizer: What steps the parameters; null for AdamW. Rate and weight decay are those of `lrs_config`.
         balancing: How the tasks are weighed against each other beside their weights: uncertainty for a learned variance
             of each (arXiv:1705.07115), geometric for the geometric mean of their losses (arXiv:1904.08492); null for
             their weights alone.
@@ -53,7 +58,8 @@ class Tagger(LightningModule):
         encoder: EncoderFactory | None = None,
         embed_hidden: list[int] | None = None,
         registers: int = 0,
-        lrs_config: OneCycle = OneCycle(),  # noqa: B008 (a frozen value; its fields become options)
+        lrs_config: Schedule | None = None,
+        optimizer: OptimizerFactory | None = None,
         balancing: Rule | None = None,
         inputs: dict[str, Input] | None = None,
         name: str = "salt",
@@ -61,7 +67,11 @@ class Tagger(LightningModule):
     ) -> None:
         super().__init__()
         self.name = name
-        self.lrs_config = lrs_config
+        self.lrs_config = lrs_config or OneCycle()
+        self.optimizer_factory = optimizer
+        self.which_weights: Which | None = None
+        self._saved_optimizer: str | None = None
+        self._saved_rate: float | None = None
         self.model = JetTagger(
             inputs=inputs or {},
             embed_dim=embed_dim,
@@ -88,10 +98,13 @@ class Tagger(LightningModule):
     def setup(self, stage: str) -> None:
         """Takes over the statistics of the training files. A checkpoint, loaded later, replaces them by its own."""
         if stage == "fit":
-            if self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1:
+            endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
+            if endless and self.lrs_config.needs_total:
                 raise ConfigError(
-                    "the learning-rate cycle needs to know its length: set trainer.max_epochs or max_steps"
+                    "the learning-rate schedule needs to know its length: set trainer.max_epochs or max_steps"
                 )
+            if self.trainer.gradient_clip_algorithm is not None and not self.trainer.gradient_clip_val:
+                raise ConfigError("trainer.gradient_clip_algorithm does nothing without trainer.gradient_clip_val")
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             self.model.adopt(data.statistics)
             measure_weights(self.tasks.values(), data.sample)
@@ -100,6 +113,9 @@ class Tagger(LightningModule):
         """Adds what the weights are for, so that a config that does not fit them is found by name."""
         trained = [totals.cpu() for totals in self._trained]
         checkpoint["salt"] = {"format": CHECKPOINT_FORMAT, "model": self._signature(), "trained": trained}
+        fit = None if self._trainer is None or self._trainer.state.fn != "fit" else self._trainer.fit_loop
+        if fit is not None and fit._data_fetcher is not None:
+            checkpoint["salt"] |= {"optimizer": class_name(self.trainer.optimizers[0]), "rate": self._rate()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Compares the config with what the weights were trained for.
@@ -134,7 +150,11 @@ class Tagger(LightningModule):
                 )
         self._trained = header.get("trained", [])  # Of an epoch that is over: forgotten as the next one begins.
         if self._trainer is not None and self._trainer.training:
+            weights_to_go_on(checkpoint)
+            self._saved_optimizer, self._saved_rate = header.get("optimizer", FIRST), header.get("rate")
             self._name_what_stays(checkpoint["state_dict"])
+        elif (words := choose_weights(checkpoint, self.which_weights)) is not None:
+            log.info("weights: %s", words)
 
     def _name_what_stays(self, saved: Mapping[str, Tensor]) -> None:
         """Warns where the checkpoint's statistics and class weights differ from those of a training that resumes."""
@@ -275,7 +295,7 @@ class Tagger(LightningModule):
             return
         means = {name: values.get(f"{stage}/{name}/loss", float("nan")) for name in self.tasks}
         values |= {f"{stage}/{name}/weighted_loss": value for name, value in self._weighted(means).items()}
-        losses = [self.tasks[name].weight * mean for name, mean in means.items() if mean == mean]
+        losses = [self.tasks[n].weight * mean for n, mean in means.items() if f"{stage}/{n}/loss" in values]
         values[f"{stage}/loss"] = sum(losses) if losses else float("nan")
         self.figures = results.figures() if self.trainer.is_global_zero else {}
         for key, value in values.items():
@@ -303,21 +323,19 @@ class Tagger(LightningModule):
         return reduced
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; matrices decay, biases and norms do not."""
+        """That of the config; matrices decay, biases and norms do not."""
         parameters = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.lrs_config.weight_decay},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        # On a GPU the one that is fused does not go with clipping in half precision.
-        fused = all(p.device.type == "cpu" for p in parameters)
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lrs_config.initial, fused=fused)
+        optimizer = build_optimizer(self.optimizer_factory, parameters, self.lrs_config)
+        if self._saved_optimizer is not None:
+            check_same_class(optimizer, self._saved_optimizer)
+        return optimizer
 
     def on_train_start(self) -> None:
-        """After a resume takes the weight decay from the config, and goes on where the epoch was left."""
-        for optimizer, asked in zip(self.trainer.optimizers, [self.configure_optimizers()], strict=True):
-            for group, new in zip(optimizer.param_groups, asked.param_groups, strict=True):
-                group["weight_decay"] = new["weight_decay"]
+        """After a resume takes settings from the config, and goes on where the epoch was left."""
+        if self._saved_optimizer is not None:
+            for optimizer in self.trainer.optimizers:
+                take_settings(optimizer, self.configure_optimizers())
+        self._say_rate()
         self._trained = [totals.to(self.device) for totals in self._trained]
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         if progress.current.completed and not progress.is_last_batch:
@@ -328,6 +346,11 @@ class Tagger(LightningModule):
         self._trained = []
 
     @property
+    def epoch_totals(self) -> Tensor:
+        """[K, 2] sums of the losses of this epoch so far and their counts, over all devices; not before a step."""
+        return self._trained[0]
+
+    @property
     def epoch_loss(self) -> float:
         """The loss of the steps of this epoch so far, each task's a mean over all of its targets; NaN before any."""
         if not self._trained:
@@ -336,15 +359,35 @@ class Tagger(LightningModule):
         return sum(t.weight * float(s / n) for t, s, n in zip(self.tasks.values(), sums, counts, strict=True) if n > 0)
 
     def on_train_batch_start(self, batch: JetBatch, batch_idx: int) -> None:
-        """Sets rate and momentum, which depend on nothing but the step and the length of the training."""
-        step, total = self.trainer.global_step, self.total_steps
-        rate, momentum = self.lrs_config.rate(step, total), self.lrs_config.momentum(step, total)
+        """Sets rate and momentum, which depend on nothing but the step, the devices and the length of the training."""
+        rate = self._rate()
+        momentum = self.lrs_config.momentum(self.trainer.global_step, self.total_steps)
         for optimizer in self.trainer.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-                group["betas"] = (momentum, group["betas"][1])
+            steer(optimizer, rate, momentum)
         if self._is_logged:
             self.log("train/learning_rate", rate, batch_size=len(batch))
+
+    def _rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.lrs_config.rate(self.trainer.global_step, self.total_steps, self._replicas)
+
+    @property
+    def _replicas(self) -> int:
+        """Devices that share a step; those that hold one model together count as one."""
+        kwargs = self.trainer.distributed_sampler_kwargs
+        return int(kwargs["num_replicas"]) if kwargs else 1
+
+    def _say_rate(self) -> None:
+        """Says what the learning rate will be, and by how much it jumps where a training goes on."""
+        if not self.trainer.is_global_zero:
+            return
+        words = self.lrs_config.describe(self.total_steps, self._replicas)
+        log.info("learning rate of %s: %s", type(self.trainer.optimizers[0]).__name__, words)
+        rate, saved = self._rate(), self._saved_rate
+        if self.trainer.global_step:
+            log.info("step %d: learning rate %.4g", self.trainer.global_step, rate)
+        if saved is not None and not isclose(rate, saved, rel_tol=1e-6):
+            log.info("the learning rate jumps from %.4g to %.4g: schedule, length or devices have changed", saved, rate)
 
     @property
     def _is_logged(self) -> bool:
@@ -355,8 +398,8 @@ class Tagger(LightningModule):
         return trainer.progress_bar_callback is not None or step % max(1, every) == 0 or trainer.is_last_batch
 
     @property
-    def total_steps(self) -> int:
-        """Optimiser steps of the whole training, from its first epoch."""
+    def total_steps(self) -> int | None:
+        """Optimiser steps of the whole training, from its first epoch; None if it has no end."""
         trainer = self.trainer
         lengths = []
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
@@ -364,7 +407,7 @@ class Tagger(LightningModule):
             lengths.append(-(-batches // trainer.accumulate_grad_batches) * trainer.max_epochs)
         if trainer.max_steps > 0:
             lengths.append(trainer.max_steps)
-        return min(lengths)
+        return min(lengths, default=None)
 
 
 CHECKPOINT_FORMAT = 1

@@ -1,6 +1,8 @@
 """Lightning hooks; they know tasks only by their verbs."""
 
 from salt.callbacks.checkpoint import Checkpoint
+from salt.callbacks.early_stopping import EarlyStopping
+from salt.callbacks.ema import EMA
 from salt.callbacks.predictions import PredictionWriter
 
-__all__ = ["Checkpoint", "PredictionWriter"]
+__all__ = ["EMA", "Checkpoint", "EarlyStopping", "PredictionWriter"]

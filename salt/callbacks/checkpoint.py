@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from salt.callbacks.best_model import give_name
 from salt.callbacks.checkpoint_io import discard_leftovers
 from salt.callbacks.place import settle
 from salt.callbacks.random_state import random_state, restore_random_state
@@ -148,9 +149,20 @@ class Checkpoint(ModelCheckpoint):
             self.save_state(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the last checkpoint if the training ended otherwise than with an epoch that is saved."""
+        """Saves the last checkpoint if the training ended otherwise than with an epoch that is saved.
+
+        The best one gets the name of the model.
+        """
         if self._saved_step != trainer.global_step:
             self.save_state(trainer)
+        if trainer.is_global_zero:
+            self._name_best(trainer, str(pl_module.name))
+
+    def _name_best(self, trainer: Trainer, name: str) -> None:
+        """Gives the best model, or the last if none was compared, the name of the model in the run folder."""
+        compared = self.monitor is not None and Path(self.best_model_path).is_file()
+        source = Path(self.best_model_path if compared else self.last_model_path)
+        give_name(source, Path(trainer.default_root_dir) / f"{name}{self.FILE_EXTENSION}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the random numbers of all ranks, and the place in the epoch as it is between two batches."""

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loggers import Logger
 
+from salt.callbacks.average import averaging
 from salt.callbacks.checkpoint import Checkpoint
 from salt.callbacks.checkpoint_io import AtomicCheckpointIO
 from salt.callbacks.freeze import Freeze
@@ -99,7 +100,8 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
                 callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path, cli.scoring.overwrite)
         callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
-    callbacks += [*_beginning(cli), *display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
+    callbacks += [*averaging(callbacks, cli.model), *_beginning(cli)]
+    callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
     callbacks.append(LossWeightsTable(cli.state.folder))
     display |= _accumulation(cli, options, callbacks)
     if cli.state.folder is None:

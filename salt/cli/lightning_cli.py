@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from salt.callbacks.early_stopping import EarlyStopping
 from salt.cli.arguments import (
     CONFIG_FORMAT,
     FORMAT_KEY,
@@ -40,6 +41,8 @@ from salt.cli.start import Start, choose_start, config_of_run, without_source
 from salt.data.datamodule import JetDataModule
 from salt.errors import ConfigError
 from salt.files import write_text
+from salt.optim import Constant, Cosine, OneCycle
+from salt.optim.averaging import Which
 from salt.runs.configs import differences, read_config
 from salt.runs.folder import LAST
 from salt.runs.options import SOURCE_OPTIONS, RunOptions
@@ -91,6 +94,13 @@ class SaltCLI(LightningCLI):
             "--compile", type=bool, default=False, help="Compile the model with torch.compile: minutes at the start."
         )
         parser.add_argument("--quiet", type=bool, default=False, help="Say warnings, errors and the last line only.")
+        if self.verb != "fit":
+            parser.add_argument(
+                "--weights",
+                type=Which | None,
+                default=None,
+                help="Which weights of a checkpoint that has averages (EMA); null: the averages, if there are any.",
+            )
         parser.add_argument("--run", type=RunOptions, default=RunOptions())
         parser.link_arguments("name", "model.name")
         parser.link_arguments("compile", "model.compile")
@@ -101,7 +111,8 @@ class SaltCLI(LightningCLI):
         """All options of the verb that a config can set."""
         actions = self._parser(self.verb)._actions
         names = [a.dest for a in actions if a.dest not in ("help", "config", "print_config", *LINKED)]
-        return [n for n in names if not n.endswith(".help")]
+        schedules = {f"model.lrs_config.{each.name}" for cls in (OneCycle, Cosine, Constant) for each in fields(cls)}
+        return [n for n in (*names, *sorted(schedules)) if not n.endswith(".help")]
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Merges all layers and has the parser check the result."""
@@ -204,6 +215,7 @@ class SaltCLI(LightningCLI):
         """Tells the data what the tasks want to know."""
         if self.config[self.verb]["compile"]:
             check_compiler(self.trainer.strategy.root_device.type)
+        self.model.which_weights = self.config[self.verb].get("weights")
         self.state.global_step = lambda: self.trainer.global_step
         warn_of_other_users(self.trainer.strategy.root_device)
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
@@ -216,6 +228,12 @@ class SaltCLI(LightningCLI):
         if not self.state.trained and self.start.requeued:
             log.info("the training of this job is finished already; there is nothing left to train")
         elif not self.state.trained:
+            for callback in self.trainer.early_stopping_callbacks:
+                if isinstance(callback, EarlyStopping) and callback.reason is not None:
+                    raise ConfigError(
+                        f"nothing was trained: the run has stopped early, as {callback.reason}\n"
+                        "to train on, give more with --trainer.callbacks.EarlyStopping.patience"
+                    )
             raise ConfigError(
                 f"nothing was trained: the checkpoint has {self.trainer.current_epoch} finished epochs and "
                 f"trainer.max_epochs is {self.trainer.max_epochs}; ask for more with --trainer.max_epochs"

@@ -10,6 +10,12 @@ from typing import Any
 Tree = dict[str, Any]
 
 SPEC_KEYS = ("class_path", "init_args", "dict_kwargs")
+SHORT = {("model", "lrs_config"): "salt.optim.schedules.OneCycle"}
+"""Classes that need not be named: arguments without a ``class_path`` are theirs."""
+
+OWN_CALLBACKS = {"EarlyStopping": "salt.callbacks.EarlyStopping"}
+"""What a bare name means where Lightning has a class of the same name."""
+
 NAMED = (("trainer", "callbacks"),)
 """Lists whose members have names: that of their class, or any if the YAML gives a mapping instead of a list."""
 
@@ -29,12 +35,12 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
     Returns:
         A new tree; neither argument is changed.
     """
-    return _merge(_by_name(under), _by_name(over))
+    return _merge(_explicit(_by_name(under), over), _by_name(over))
 
 
 def finish(tree: Mapping[str, Any]) -> Tree:
     """The merged tree as the parser expects it: members that are null removed, named lists as lists again."""
-    result = _pruned(tree, ())
+    result = _explicit(_pruned(tree, ()))
     for parent, key in NAMED:
         members = result.get(parent, {}).get(key) if isinstance(result.get(parent), Mapping) else None
         if isinstance(members, Mapping):
@@ -43,7 +49,7 @@ def finish(tree: Mapping[str, Any]) -> Tree:
 
 
 def with_names(tree: Mapping[str, Any], named: Mapping[str, Any]) -> Tree:
-    """A config whose named lists are mappings again, so that what is laid over it finds their members by their names.
+    """A config in short form, whose named lists are mappings again, so that what is laid over it finds their members.
 
     Args:
         tree: The config as the parser has it.
@@ -55,6 +61,10 @@ def with_names(tree: Mapping[str, Any], named: Mapping[str, Any]) -> Tree:
         members = (result.get(parent) or {}).get(key)
         if isinstance(members, list) and len(members) == len(names):
             result[parent] = {**result[parent], key: dict(zip(names, members, strict=True))}
+    for (parent, key), cls in SHORT.items():
+        spec = (result.get(parent) or {}).get(key)
+        if isinstance(spec, Mapping) and spec.get("class_path") == cls:
+            result[parent] = {**result[parent], key: dict(spec.get("init_args") or {})}
     return result
 
 
@@ -80,6 +90,8 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
             result[key] = _merge(inherited, {"class_path": value})
         elif isinstance(value, Mapping) and "class_path" in value:
             result[key] = _with_init_args(value)
+        elif isinstance(inherited, str) and isinstance(value, Mapping):
+            result[key] = _with_init_args({"class_path": inherited, **value})
         else:
             result[key] = value
     return result
@@ -93,9 +105,22 @@ def _with_init_args(spec: Mapping[str, Any]) -> Tree:
     return {**kept, "init_args": _merge(kept.get("init_args") or {}, loose)}
 
 
+def _explicit(tree: Mapping[str, Any], over: Mapping[str, Any] | None = None) -> Tree:
+    """The tree with the classes that need not be named; if another one is laid over it, with those named there."""
+    result = dict(tree)
+    for (parent, key), cls in SHORT.items():
+        group = result.get(parent)
+        if over is not None and "class_path" not in ((over.get(parent) or {}).get(key) or {}):
+            continue
+        spec = group.get(key, {}) if isinstance(group, Mapping) else None
+        if isinstance(spec, Mapping) and "class_path" not in spec:
+            result[parent] = {**result[parent], key: _with_init_args({"class_path": cls, **spec})}
+    return result
+
+
 def _pruned(tree: Mapping[str, Any], path: tuple[str, ...]) -> Tree:
     removable = path in (("model", "tasks"), ("data", "inputs"))
-    groups = (("trainer",), ("model",), ("data",), ("model", "lrs_config"), ("run",), ("run", "warm_start"))
+    groups = (("trainer",), ("model",), ("data",), ("run",), ("run", "warm_start"))
     result = {}
     for key, value in tree.items():
         if value is None and (removable or (*path, key) in groups):
@@ -130,6 +155,9 @@ def _members(specs: Sequence[Any]) -> Tree:
 
 
 def _named(name: str, spec: Any) -> Any:
-    if isinstance(spec, Mapping) and "class_path" not in spec:
-        return _with_init_args({"class_path": name, **spec})
+    if isinstance(spec, str):
+        spec = {"class_path": spec}
+    if isinstance(spec, Mapping):
+        spec = _with_init_args({"class_path": name, **spec})
+        return {**spec, "class_path": OWN_CALLBACKS.get(spec["class_path"], spec["class_path"])}
     return spec

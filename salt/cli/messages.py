@@ -78,6 +78,7 @@ def check_specs(tree: Mapping[str, Any]) -> None:
         ConfigError: An argument that the class does not have, with its full key and the nearest names.
     """
     _check_class_paths(tree)
+    _check_optimizer(tree)
     for path, spec in _specs(tree, ""):
         cls = _resolve(str(spec["class_path"]))
         arguments = spec.get("init_args")
@@ -105,6 +106,15 @@ def _check_class_paths(tree: Mapping[str, Any]) -> None:
             raise ConfigError(unknown("task", name, others, "in model.tasks") + "; a new one needs a class_path")
 
 
+def _check_optimizer(tree: Mapping[str, Any]) -> None:
+    """What the schedule decides is no option of the optimiser."""
+    spec = (tree.get("model") or {}).get("optimizer")
+    arguments = (spec.get("init_args") or {}) if isinstance(spec, Mapping) else {}
+    for argument, ours in {"lr": "the rates", "weight_decay": "weight_decay", "params": "no parameters"}.items():
+        if argument in arguments:
+            raise ConfigError(f"model.optimizer.{argument}: remove it; model.lrs_config has {ours} of any optimizer")
+
+
 def _specs(tree: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if isinstance(tree, Mapping):
         if "class_path" in tree:
@@ -116,7 +126,15 @@ def _specs(tree: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from _specs(value, f"{path}[{number}]")
 
 
-SEARCHED = ("salt.nn", "salt.tasks", "salt.callbacks", "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
+SEARCHED = (
+    "salt.nn",
+    "salt.tasks",
+    "salt.optim",
+    "salt.callbacks",
+    "torch.optim",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.loggers",
+)
 
 
 def _resolve(name: str) -> Any:

@@ -170,6 +170,8 @@ def _any_checkpoint(root: Path, name: str, full: bool) -> Path:
     if path.is_file():
         return path
     run_name, slash, file = name.rpartition("/")
+    if slash and (root / name).is_file():
+        return root / name
     if slash and is_run(root / run_name):
         return existing_checkpoint(str(root / run_name / "ckpts" / file))
     if name.endswith(".ckpt"):

@@ -71,8 +71,10 @@ def find_run(root: Path, name: str) -> Path:
 
 def run_of(checkpoint: Path) -> Path | None:
     """The run folder that a checkpoint lies in."""
-    folder = checkpoint.absolute().parent.parent
-    return folder if checkpoint.absolute().parent.name == "ckpts" and is_run(folder) else None
+    folder = checkpoint.absolute().parent
+    if folder.name == "ckpts":
+        return folder.parent if is_run(folder.parent) else None
+    return folder if (folder / LINEAGE).is_file() else None
 
 
 def run_of_job(root: Path, job: str, command: Sequence[str]) -> Path | None:
