@@ -3,6 +3,7 @@
 from salt.callbacks.checkpoint import Checkpoint
 from salt.callbacks.early_stopping import EarlyStopping
 from salt.callbacks.ema import EMA
+from salt.callbacks.health import Health
 from salt.callbacks.predictions import PredictionWriter
 
-__all__ = ["EMA", "Checkpoint", "EarlyStopping", "PredictionWriter"]
+__all__ = ["EMA", "Checkpoint", "EarlyStopping", "Health", "PredictionWriter"]

@@ -16,6 +16,7 @@ from salt.callbacks.average import averaging
 from salt.callbacks.checkpoint import Checkpoint
 from salt.callbacks.checkpoint_io import AtomicCheckpointIO
 from salt.callbacks.freeze import Freeze
+from salt.callbacks.health import Health
 from salt.callbacks.loss_weights import LossWeightsTable
 from salt.callbacks.metrics_log import MetricsLog
 from salt.callbacks.predictions import PredictionWriter
@@ -90,7 +91,9 @@ def check_compiler(device: str) -> None:
 def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
     """What the Trainer gets beside its own options."""
     options = cli.config_init[cli.verb]["trainer"]
-    callbacks = list(options.get("callbacks") or [])
+    configured_callbacks = list(options.get("callbacks") or [])
+    health = [c for c in configured_callbacks if isinstance(c, Health)] or [Health()]
+    callbacks = [c for c in configured_callbacks if c not in health]
     display = lightning_display(callbacks)
     plugins = [*(options.get("plugins") or []), *cluster_environment(os.environ)]
     if cli.scoring is not None:
@@ -98,9 +101,9 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         for callback in callbacks:
             if isinstance(callback, PredictionWriter):
                 callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path, cli.scoring.overwrite)
-        callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
+        callbacks += [*health, *display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
-    callbacks += [*averaging(callbacks, cli.model), *_beginning(cli)]
+    callbacks += [*averaging(callbacks, cli.model), *_beginning(cli), *health]
     callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
     callbacks.append(LossWeightsTable(cli.state.folder))
     display |= _accumulation(cli, options, callbacks)

@@ -8,7 +8,6 @@ from salt.batch import JetBatch
 from salt.cli.children import forget_readers, kill
 from salt.cli.memory import Step
 from salt.cli.run import RunState
-from salt.cli.signals import Stopped
 
 
 class OwnSignals:
@@ -85,7 +84,7 @@ class Watch(Callback):
         forget_readers()
         # Lightning looks at them every few seconds, and would kill this process as well because they end.
         getattr(trainer.strategy.launcher, "procs", []).clear()
-        if not (isinstance(exception, Stopped) and exception.agreed):
+        if not getattr(exception, "agreed", False):
             kill(self.state.children)
 
     def _begin(self, kind: str, trainer: Trainer, pl_module: LightningModule, batch: JetBatch) -> None:
