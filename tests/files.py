@@ -58,6 +58,15 @@ def make_jets(num: int, seed: int = 0, width: int = 8, scattered: bool = False, 
     return {"jets": jets, "tracks": tracks}
 
 
+def with_field(table: NDArray[Any], name: str, values: Any) -> NDArray[Any]:
+    """A table with one more field, of float32."""
+    wider = np.zeros(table.shape, [*table.dtype.descr, (name, "f4")])
+    for field in table.dtype.names or ():
+        wider[field] = table[field]
+    wider[name] = values
+    return wider
+
+
 def write_structured(
     path: Path,
     tables: Tables,
