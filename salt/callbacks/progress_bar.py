@@ -14,7 +14,7 @@ from salt.callbacks.progress import Progress
 from salt.callbacks.status import Status
 from salt.callbacks.throughput import Throughput
 
-EVERY = 0.25
+EVERY = 0.5
 """Seconds between two looks."""
 
 
@@ -65,4 +65,4 @@ def _draw(status: Status) -> Any:
         line.add_column(no_wrap=True, justify="right")
     bar = Bar(total=status.total or 1, completed=status.done if status.total else 0)
     line.add_row(Text(status.what, style="bold"), bar, status.count, Text(status.remaining, style="cyan"))
-    return Group(line, Text("  ".join(status.numbers), style="dim", no_wrap=True, overflow="ellipsis"))
+    return Group(line, Text("  ".join(status.numbers), style="dim"))

@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 WAIT_TO_MENTION = 0.1
 """The share of its time that a training may wait for data without a word."""
 
+LOG_EVERY = 2.0
+"""Seconds between two logged values, which take milliseconds to hand over."""
+
 MEMORY_EVERY = 10.0
 """Seconds between two looks at the memory, which take milliseconds."""
 
@@ -20,7 +23,8 @@ MEMORY_EVERY = 10.0
 class Throughput(Callback):
     """Logs ``train/jets_per_second``, ``train/data_wait`` and ``train/memory``.
 
-    The first two are those of the steps since they were logged last. Jets are those of all devices, waiting is that of
+    They are logged with the other values of a step, but only every few seconds and at the end of an epoch. The first
+    two are those of the steps since they were logged last. Jets are those of all devices, waiting is that of
     the first process as a share of its time. Memory is the most so far, in GB: that which PyTorch holds of the first
     GPU, or that of the first process with its readers.
     """
@@ -52,7 +56,7 @@ class Throughput(Callback):
             return
         pace = self.pace(trainer)
         new = pace.since(self._logged)
-        if not new.steps:
+        if not new.steps or (self._logged.steps and new.seconds < LOG_EVERY and not trainer.is_last_batch):
             return
         self._logged = pace
         if pace.seconds - self._looked > MEMORY_EVERY:
