@@ -13,9 +13,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from salt.callbacks.best_model import give_name
 from salt.callbacks.checkpoint_io import discard_leftovers
+from salt.callbacks.monitor import check_monitor
 from salt.callbacks.place import settle
 from salt.callbacks.random_state import random_state, restore_random_state
-from salt.errors import ConfigError, DataError, unknown
+from salt.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -83,18 +84,14 @@ class Checkpoint(ModelCheckpoint):
                 discard_leftovers(folder)
         super().setup(trainer, pl_module, stage)
 
-    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Checks that the monitored metric exists, before the first step.
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes up the random numbers where they were left; the last thing before the first batch.
 
         Raises:
-            ConfigError: It does not.
+            ConfigError: The monitored metric does not exist.
         """
-        known = list(trainer.callback_metrics)
-        if self.monitor is not None and known and self.monitor not in known:
-            raise ConfigError(unknown("metric", self.monitor, known, "in trainer.callbacks.Checkpoint.monitor"))
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes up the random numbers where they were left; the last thing before the first batch."""
+        if self.monitor is not None:
+            check_monitor(trainer, pl_module, self.monitor, "trainer.callbacks.Checkpoint.monitor")
         super().on_train_start(trainer, pl_module)
         if trainer.fit_loop.epoch_progress.current.completed == trainer.fit_loop.epoch_progress.current.ready:
             # With trainer.max_steps Lightning takes any resumed epoch for one to be continued.

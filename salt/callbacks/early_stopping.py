@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from salt.callbacks.monitor import check_monitor
 from salt.errors import ConfigError, unknown
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,12 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         if min_delta < 0:
             raise ConfigError(f"{WHERE}.min_delta is {min_delta}; it is at least 0")
         super().__init__(
-            monitor=monitor, mode=mode, patience=patience, min_delta=min_delta, stopping_threshold=stopping_threshold
+            monitor=monitor,
+            mode=mode,
+            patience=patience,
+            min_delta=min_delta,
+            stopping_threshold=stopping_threshold,
+            check_finite=monitor.endswith("loss"),  # Other metrics are NaN where the jets say nothing about them.
         )
 
         self._trained = False
@@ -79,10 +85,9 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         if stage == "fit" and trainer.datamodule.options["val"] is None:  # type: ignore[attr-defined]
             raise ConfigError(f"{WHERE} waits for {self.monitor} to become better, and there is no data.val_file")
 
-    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Checks that the metric exists, before the first step."""
-        if trainer.callback_metrics:
-            self._validate_condition_metric(dict(trainer.callback_metrics))
+        check_monitor(trainer, pl_module, self.monitor, f"{WHERE}.monitor")
 
     def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
         """There is something to train."""

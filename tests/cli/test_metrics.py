@@ -13,8 +13,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from cli_case import SMALL_FILES
+from conftest import Command
 from files import CLASSES, ORIGINS, make_jets, write_structured
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from test_command import metrics
 
 TASKS = """
 model:
@@ -172,3 +175,42 @@ def deviations(truth: Any, predicted: Any, name: str, relative: bool) -> dict[st
         low, median, high = np.quantile(error / truth, [0.16, 0.5, 0.84])
         found |= {f"{name}_relative_bias": median, f"{name}_relative_resolution": (high - low) / 2}
     return found
+
+
+WAITS_FOR = "val/jets_classification/rejection_cjets_at_70"
+
+
+def test_a_metric_of_which_the_jets_say_nothing_can_be_waited_for(command: Command, tmp_path: Path) -> None:
+    """There are no b-jets to validate with: what needs them is NaN, and no better than before."""
+    tables = make_jets(60, seed=1, first_event=3000)
+    tables["jets"]["flavour_label"][tables["jets"]["flavour_label"] == 0] = 2
+    write_structured(tmp_path / "val.h5", tables)
+    write_structured(tmp_path / "train.h5", make_jets(60, seed=0))
+    stop = f"{{class_path: salt.callbacks.EarlyStopping, init_args: {{monitor: {WAITS_FOR}, mode: max, patience: 2}}}}"
+    words = [*SMALL_FILES, "--trainer.max_epochs=4", f"--trainer.callbacks.EarlyStopping={stop}"]
+    words += [f"--trainer.callbacks.Checkpoint.monitor={WAITS_FOR}", "--trainer.callbacks.Checkpoint.mode=max"]
+    ended = command("fit", "--config", "simple", *words)
+    assert ended.code == 0, ended.err
+    rows = metrics(next((tmp_path / "logs").iterdir()))
+    values = [row[WAITS_FOR] for row in rows if row["val/loss"]]
+    assert values == ["nan", "nan"], "the training ends after two validations that were no better"
+    assert rows[-1]["val/jets_classification/auc_cjets"] != "nan"
+
+
+@pytest.mark.parametrize("callback", ["Checkpoint", "EarlyStopping"])
+@pytest.mark.parametrize("sanity", [0, 2])
+def test_a_misspelt_metric_is_said_before_the_first_step(
+    callback: str, sanity: int, command: Command, tmp_path: Path
+) -> None:
+    for i, name in enumerate(("train", "val")):
+        write_structured(tmp_path / f"{name}.h5", make_jets(60, seed=i, first_event=1000 * i))
+    wrong = f"{{class_path: salt.callbacks.{callback}, init_args: {{monitor: {WAITS_FOR.replace('cjets', 'cjet')}}}}}"
+    words = [*SMALL_FILES, f"--trainer.num_sanity_val_steps={sanity}", f"--trainer.callbacks.{callback}={wrong}"]
+    ended = command("fit", "--config", "simple", *words)
+    assert ended.code == 2, ended.err
+    message = ended.err.splitlines()[-1]
+    assert message.startswith(
+        "error: unknown metric 'val/jets_classification/rejection_cjet_at_70' in "
+        f"trainer.callbacks.{callback}.monitor; nearest: {WAITS_FOR}, "
+    )
+    assert "epoch 1" not in ended.err
