@@ -26,6 +26,7 @@ def main() -> int:
     """Trains what is not trained yet, and prints the table; the exit code says whether ours is good enough."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, help="training file; the others are beside it")
+    parser.add_argument("--test", type=Path, help="test file; test.h5 beside the training file if not given")
     parser.add_argument("--out", type=Path, default=WORK / "learning", help="folder of the trainings, kept")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
     parser.add_argument("--variants", default="fp32,bf16,fp32-compiled,bf16-compiled", help="ways to train ours")
@@ -36,6 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     train = arguments.train.resolve()
+    test = arguments.test.resolve() if arguments.test else train.parent / "test.h5"
     mine = [
         Variant(True, name.removesuffix("-compiled"), compiled=name.endswith("-compiled"))
         for name in arguments.variants.split(",")
@@ -54,8 +56,9 @@ def main() -> int:
                 arguments.epochs,
                 arguments.batch_size,
                 seed,
+                test=test,
             )
-            values.append(figures(trained(variant, job), train.parent / "test.h5"))
+            values.append(figures(trained(variant, job), test))
             line = "; ".join(f"{name} {digits(value)}" for name, value in values[-1].items())
             print(f"{variant.name}, seed {seed}: {line}", flush=True)
         found[variant] = {name: Mean.of([v[name] for v in values]) for name in values[0]}

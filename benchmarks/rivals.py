@@ -52,7 +52,7 @@ class Job:
     """One training.
 
     Args:
-        train: Training file; val.h5, test.h5, norm_dict.yaml and class_dict.yaml are beside it.
+        train: Training file; val.h5, norm_dict.yaml and class_dict.yaml are beside it, and test.h5 without `test`.
         out: Folder for all that it writes.
         num_train: Jets to train on in each epoch.
         num_val: Jets to validate on.
@@ -60,6 +60,7 @@ class Job:
         batch_size: Jets of a step.
         seed: Seed of everything that is random.
         callbacks: Class paths and arguments of further callbacks.
+        test: Test file.
     """
 
     train: Path
@@ -70,6 +71,7 @@ class Job:
     batch_size: int = 1000
     seed: int = 1
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    test: Path | None = None
 
 
 def fit_command(variant: Variant, job: Job) -> list[object]:
@@ -98,7 +100,7 @@ def config(variant: Variant, job: Job) -> dict[str, Any]:
     data = {
         "train_file": str(job.train),
         "val_file": str(beside / "val.h5"),
-        "test_file": str(beside / "test.h5"),
+        "test_file": str(job.test or beside / "test.h5"),
         "norm_dict": str(beside / "norm_dict.yaml"),
         "class_dict": str(beside / "class_dict.yaml"),
         "batch_size": job.batch_size,
@@ -132,14 +134,13 @@ def _our_model() -> dict[str, Any]:
     def task(kind: str, **arguments: Any) -> dict[str, Any]:
         return {"class_path": kind, "init_args": {**arguments, "hidden": HIDDEN}}
 
-    encoder = {"num_layers": LAYERS, "num_heads": HEADS, "feed_forward": 2 * WIDTH}
+    encoder = {"num_layers": LAYERS, "num_heads": HEADS, "feed_forward": 2 * WIDTH, "sink": True}
     origin, vertex = "ftagTruthOriginLabel", "ftagTruthVertexIndex"
     return {
         "embed_dim": WIDTH,
         "embed_hidden": [WIDTH],
         "encoder": {"class_path": "Transformer", "init_args": encoder},
-        "registers": 1,
-        "pooling": {"class_path": "AttentionPooling"},
+        "pooling": {"class_path": "AttentionPooling", "init_args": {"sink": True}},
         "tasks": {
             "jets_classification": task("Classification", input="jets", label="flavour_label", classes=CLASSES),
             "track_origin": task("Classification", input="tracks", label=origin, weight=0.5),
