@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from salt.batch import JetBatch
@@ -232,7 +231,10 @@ def _on_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
 
 
 def _norm(gradients: Sequence[Tensor], device: torch.device) -> Tensor:
-    return get_total_norm(gradients).to(device) if gradients else torch.zeros((), device=device)
+    """As PyTorch's `get_total_norm`, which takes a quarter longer."""
+    if not gradients:
+        return torch.zeros((), device=device)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
 def _norms_of_parts(tagger: Tagger) -> dict[str, Tensor]:
@@ -243,7 +245,7 @@ def _norms_of_parts(tagger: Tagger) -> dict[str, Tensor]:
             first, *rest = name.split(".")
             part = f"{first}/{rest[0]}" if first in ("embed", "tasks") else first
             parts.setdefault(part, []).append(parameter.grad)
-    return {part: get_total_norm(gradients) for part, gradients in parts.items()}
+    return {part: _norm(gradients, tagger.device) for part, gradients in parts.items()}
 
 
 def _spoilt_weight(module: LightningModule) -> str:
