@@ -30,7 +30,8 @@ from salt.inputs import Input, Target
 LENGTH = Target("jets", "Lxy", "number", log=True)
 KNOWN = Target("tracks", "ftagTruthOriginLabel", "class", ("FromB", "Pileup"), ignore=("Primary", 1, 4, 5, 6, 7))
 NUMBER = Target("jets", "eventNumber", "index")
-ALL = (FLAVOUR, LENGTH, NUMBER, ORIGIN, VERTEX, KNOWN)
+WEIGHTS = (Target("jets", "pt", "weight"), Target("tracks", "z0", "level"))
+ALL = (FLAVOUR, LENGTH, NUMBER, ORIGIN, VERTEX, KNOWN, *WEIGHTS)
 
 
 @pytest.fixture(autouse=True)

@@ -222,6 +222,29 @@ CASES = [
     Case("too large to pack", ("data.move_files_temp", "10 bytes"), {"move_files_temp": "{}/fast", "stage": "packed"}),
     Case("pack to nowhere", ("data.stage: packed", "--data.move_files_temp"), {"stage": "packed"}),
     Case("no such stage", ("data.stage", "'pack'", "packed"), {"move_files_temp": "{}/fast", "stage": "pack"}),
+    Case(
+        "no such weight",
+        ("loss weight 'Lxyz' in dataset 'jets'", "nearest: Lxy", TRAIN),
+        targets=(Target("jets", "Lxyz", "weight"),),
+    ),
+    Case(
+        "negative weight",
+        ("loss weight 'pt' of input 'jets' is -2.0 in row 41", "at least 0", TRAIN),
+        targets=(Target("jets", "pt", "weight"),),
+        change=put("jets", "pt", 41, -2),
+    ),
+    Case(
+        "NaN weight",
+        ("loss weight 'Lxy' of input 'jets' is nan in row", "data.inputs.jets.selection", TRAIN),
+        targets=(Target("jets", "Lxy", "weight"),),
+    ),
+    Case(
+        "infinite level",
+        ("loss weight 'dphi' of input 'tracks' is inf in row 23; it must be finite", TRAIN),
+        {"inputs": {**INPUTS, "tracks": Input(["d0"])}},
+        targets=(Target("tracks", "dphi", "level"),),
+        change=put("tracks", "dphi", 23, np.inf),
+    ),
     Case("copy under a file", ("data.move_files_temp",), {"move_files_temp": "{}/val.h5/fast"}),
 ]
 
@@ -286,3 +309,23 @@ def test_what_a_test_forgives(tmp_path):
     assert ORIGIN not in batch.labels
     expected = np.where(tables["jets"]["flavour_label"] < 2, tables["jets"]["flavour_label"], -1)
     assert np.array_equal(batch.labels[FLAVOUR], expected)
+
+
+def test_weights_that_a_test_forgives(tmp_path):
+    """One that is missing leaves its losses out; one that is no weight counts as 0. Constant weights are no mistake."""
+    tables = make_jets(80)
+    tables["jets"]["pt"] = 1.0
+    train = write_structured(tmp_path / "train.h5", tables)
+    tables["jets"]["pt"][5:7] = np.nan, -1
+    path = write_structured(tmp_path / "test.h5", tables)
+    weight, absent = Target("jets", "pt", "weight"), Target("jets", "w", "weight")
+    data = JetDataModule({**INPUTS, "jets": Input(["eta"])}, train_file=str(train), test_file=str(path), num_workers=0)
+    data.bind([weight], seed=0)
+    data.setup("fit")
+    assert sum(len(batch) for batch in data.sample()) == 80
+    data.bind([weight, absent], seed=0)
+    data.setup("test")
+    (batch,) = data.test_dataloader()
+    assert data.missing_targets("test") == (absent,)
+    assert set(batch.labels) == {weight}
+    assert np.flatnonzero(batch.labels[weight] == 0).tolist() == [5, 6]
