@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py jets/train.h5 --folder /tmp/jets
 
-The files are made of the chunks of the first one, over and over. Rounds go through all sizes in turn.
+The files are made of the chunks of the first one, over and over; val.h5 is taken from beside it. Rounds go through all
+sizes in turn.
 """
 
 import argparse
@@ -19,11 +20,11 @@ JETS = 400_000
 """Jets that each training sees at least, in as many epochs as that takes, after a first one."""
 
 
-def train(file: Path, size: int, config: str, out: Path) -> tuple[float, float, float]:
+def train(file: Path, val: Path, size: int, config: str, out: Path) -> tuple[float, float, float]:
     """Microseconds of CPU and of time for each jet, without the first epoch, and the largest memory in bytes."""
     out.mkdir(parents=True, exist_ok=True)
     clock = out / "clock.json"
-    words = ["--data.train_file", file, "--data.val_file", file, "--data.num_val", 1000, "--data.batch_size", 1000]
+    words = ["--data.train_file", file, "--data.val_file", val, "--data.num_val", 100, "--data.batch_size", 1000]
     words += ["--data.norm_dict", file.parent / "norm_dict.yaml", "--data.num_workers", 0]
     words += ["--trainer.max_epochs", 1 + max(1, JETS // size), "--trainer.default_root_dir", out / "runs"]
     callback = f"{{class_path: clock.Clock, init_args: {{out: {clock}}}}}"
@@ -51,7 +52,8 @@ def main() -> None:
             file = options.folder / f"tiled_{size}.h5"
             if not file.exists():
                 tile(options.source, file, size)
-            found[size].append(train(file, size, options.config, options.folder / f"{options.config}-{size}-{number}"))
+            out = options.folder / f"{options.config}-{size}-{number}"
+            found[size].append(train(file, options.source.parent / "val.h5", size, options.config, out))
     print(f"{'jets':>9s} {'us CPU per jet':>15s} {'us per jet':>11s} {'memory, MB':>11s}")
     for size, rows in found.items():
         cpu, wall, memory = (statistics.median(column) for column in zip(*rows, strict=True))
