@@ -107,7 +107,7 @@ def training(trainer: Trainer, module: Tagger, datamodule: JetDataModule) -> Tab
     total, epoch = module.total_steps, int(trainer.num_training_batches)
     done = f", {trainer.global_step:,} of them done" if trainer.global_step else ""
     table.add_row("an epoch", f"{epoch:,} steps")
-    table.add_row("all, and its schedule", f"{total:,} steps{done}")
+    table.add_row("all, and its schedule", f"{total:,} steps{done}" if total is not None else f"without an end{done}")
     precision = f"precision {trainer.precision}"
     compiled = ", compiled" if module.compiled else ""
     table.add_row("on", f"{_devices(trainer, module.device)}, {precision}{compiled}")

@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from salt.errors import ConfigError, unknown
+from salt.optim.averaging import weights_in
 from salt.runs.options import WarmStart
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class LoadWeights(Callback):
         pl_module.load_state_dict({**ours, **{key: saved[key] for key in wanted}})
         self.loaded = wanted
         if trainer.is_global_zero:
-            self._print(saved, ours)
+            self._print(saved, ours, weights_in(checkpoint))
 
     def _wanted(self, saved: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> list[str]:
         names = {*saved, *ours}
@@ -88,7 +89,7 @@ class LoadWeights(Callback):
                 f"leave it out by --run.warm_start.exclude '[{parts}]', or describe the model as it was"
             )
 
-    def _print(self, saved: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
+    def _print(self, saved: Mapping[str, Tensor], ours: Mapping[str, Tensor], kind: str | None) -> None:
         loaded = set(self.loaded)
         table = Table("part of the model", box=None, pad_edge=False)
         for heading in ("loaded", "skipped", "missing"):
@@ -101,7 +102,7 @@ class LoadWeights(Callback):
                 _count(part, (key for key in ours if key not in saved), ours),
             )
             table.add_row(part, *(f"{count:,}" if count else "" for count in counts))
-        log.info("weights of %s, in numbers of values:", self.path)
+        log.info("weights of %s%s, in numbers of values:", self.path, f" ({kind})" if kind else "")
         Console(file=sys.stderr, width=110).print(table)
 
 

@@ -50,10 +50,11 @@ def plain(message: str, tree: Mapping[str, Any], options: Sequence[str]) -> Conf
         return ConfigError(f"{_leaf(tree, key, missing_class[1])}: there is no class '{missing_class[1]}'")
     given = re.findall(r"Given value: (.+?)(?:\. Got value: Namespace.*)?$", message, flags=re.MULTILINE)
     got = re.findall(r"Got value: (.+?)(?:\. Got value: Namespace.*)?$", message, flags=re.MULTILINE)
+    wanted = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.M)
+    if got and given and given[-1].startswith("{'class_path'"):  # One argument of a class, not the class, is wrong.
+        given, wanted = [], re.findall(r"Expected an? (.+?)\. Got value", message)
     value = (given or got or [None])[-1]
-    expected = list(
-        dict.fromkeys(_words(e) for e in re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.M))
-    )
+    expected = list(dict.fromkeys(_words(e) for e in wanted))
     if value is not None and expected:
         what = " or ".join(e for e in expected if e)
         return ConfigError(f"{_leaf(tree, key, value)} is {_short(value)}; it must be {what}")
