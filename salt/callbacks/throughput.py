@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from salt.callbacks.memory import memory_in_use
 from salt.callbacks.pace import Pace, PaceClock
+from salt.callbacks.place import is_last_batch
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,8 @@ class Throughput(Callback):
         self._clock.pause()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lets it run again."""
-        if not trainer.sanity_checking and trainer.state.fn == "fit":
+        """Lets it run again, if more of the epoch follows."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not is_last_batch(trainer):
             self._clock.run(_waited(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

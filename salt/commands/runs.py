@@ -2,7 +2,7 @@
 
 import sys
 from argparse import ArgumentError
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from salt.errors import ConfigError
+from salt.commands.sparkline import sparklines
+from salt.errors import ConfigError, DataError
 from salt.runs.configs import differences, read_config
+from salt.runs.curves import Curve, best_epoch, read_curves
 from salt.runs.folder import METRICS, find_run, runs_in, stored_config
 from salt.runs.lineage import RUNNING, Attempt, Lineage, Parent, read_lineage
 from salt.runs.lock import is_alive
@@ -20,6 +22,9 @@ from salt.runs.metrics import last_values
 
 WIDE = 10_000
 """Columns where nobody looks: what is read by programs is not cut."""
+
+CURVE_WIDTH = 20
+"""Characters of a curve."""
 
 KINDS = {"new": "new", "fork": "fork of", "warm_start": "warm start from"}
 
@@ -56,6 +61,8 @@ def show(run: str, logs: Path = Path("logs")) -> None:
         about.add_row("checkpoint", lineage.parent.checkpoint)
         about.add_row("sha256", lineage.parent.sha256)
     about.add_row("config", str(stored_config(folder) or "none"))
+    if (best := best_epoch(folder / METRICS, _config(folder) if stored_config(folder) else {})) is not None:
+        about.add_row("best", f"{best.metric} {best.value:.6g} in epoch {best.epoch}, after step {best.step}")
     about.add_row("checkpoints", ", ".join(sorted(p.name for p in (folder / "ckpts").glob("*.ckpt"))) or "none")
     attempts = _table("attempt", "begun", "ended", "outcome", "exit code", "from step", "to step", "host", "pid", "job")
     for each in lineage.attempts:
@@ -89,12 +96,13 @@ def tree(run: str | None = None, logs: Path = Path("logs")) -> None:
     _print(*roots)
 
 
-def diff(one: str, other: str, logs: Path = Path("logs")) -> None:
-    """Shows in which values of their configs two runs differ, and their last metrics side by side.
+def diff(one: str, other: str, output: Path | None = None, logs: Path = Path("logs")) -> None:
+    """Shows in which values of their configs two runs differ, and their metrics side by side.
 
     Args:
         one: A run by its id or folder.
         other: Another run.
+        output: Also draw the metrics that both have against their steps: FILE.png, .pdf or .svg; -o is short for it.
         logs: The folder of runs.
     """
     folders = [find_run(logs, one), find_run(logs, other)]
@@ -107,7 +115,18 @@ def diff(one: str, other: str, logs: Path = Path("logs")) -> None:
     metrics = _table("last metric", *names)
     for key in sorted(values[0].keys() | values[1].keys()):
         metrics.add_row(key, *(_short(each.get(key, "")) for each in values))
-    _print(table if table.row_count else "the configs are the same", metrics)
+    parts = [table if table.row_count else "the configs are the same", metrics]
+    both = _curves_of_both(folders)
+    if both[0]:
+        parts.append(_side_by_side(names, both))
+    _print(*parts)
+    if output is not None:
+        if not both[0]:
+            raise DataError(f"there is nothing to draw: {' and '.join(names)} have no metric in common")
+        from salt.commands.curves_plot import draw
+
+        draw(output, names, both)
+        sys.stdout.write(f"picture: {output}\n")
 
 
 def run(argv: list[str]) -> int:
@@ -123,9 +142,10 @@ def run(argv: list[str]) -> int:
         SaltError: A mistake of the user's.
         SystemExit: Help was asked for.
     """
+    words = ["--output" if word == "-o" else word for word in argv]
     verbs: dict[str, Any] = {"list": list_runs, "show": show, "tree": tree, "diff": diff}
     try:
-        auto_cli(verbs, args=argv, prog="main runs", exit_on_error=False)
+        auto_cli(verbs, args=words, prog="main runs", exit_on_error=False)
     except ArgumentError as error:
         raise ConfigError(f"{' '.join(str(error).split())}; see main runs --help") from None
     return 0
@@ -142,6 +162,25 @@ def _outcome(folder: Path, lineage: Lineage, attempt: Attempt) -> str:
     if attempt.outcome == RUNNING and (attempt is not lineage.last or not is_alive(folder)):
         return "killed"
     return attempt.outcome
+
+
+def _curves_of_both(folders: Sequence[Path]) -> list[dict[str, Curve]]:
+    """The metrics that all of the runs have, of each run."""
+    found = [read_curves(folder / METRICS) for folder in folders]
+    common = set.intersection(*(set(each) for each in found))
+    return [{name: each[name] for name in sorted(common)} for each in found]
+
+
+def _side_by_side(names: Sequence[str], both: Sequence[Mapping[str, Curve]]) -> Table:
+    """A small curve for each run and metric; those of a metric have one scale."""
+    table = _table("metric", "from", "to", *names)
+    for metric in both[0]:
+        curves = [each[metric] for each in both]
+        every = [value for curve in curves for value in curve.values]
+        if any(len(curve.steps) > 1 for curve in curves):
+            ends = (f"{min(every):.4g}", f"{max(every):.4g}")
+            table.add_row(metric, *ends, *sparklines(curves, CURVE_WIDTH))
+    return table
 
 
 def _lineages(logs: Path) -> dict[Path, Lineage]:

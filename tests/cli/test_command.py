@@ -1,6 +1,5 @@
 """Whole commands on the packaged sample."""
 
-import csv
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 import torch
 import yaml
 from conftest import SMALL, Command
+from logged import repeatable
 
 from salt.cli.arguments import packaged_configs
 
@@ -30,8 +30,7 @@ def same_weights(one: Path, other: Path) -> bool:
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
+    return repeatable(folder / "metrics.csv")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 import yaml
 from conftest import SMALL, Command
+from logged import repeatable
 
 from salt.runs.lock import RunLock
 
@@ -101,7 +103,13 @@ def test_restart_then_fork_then_warm_start(parent: Path, command: Command, tmp_p
     different = command("runs", "diff", parent.name, fork.name).out.split("\n\n")
     assert different[0].splitlines()[1].split() == ["trainer.max_epochs", "3", "4"]
     assert "val/loss" in different[1]
-    assert f"fork of {parent.name}" in command("runs", "show", str(fork)).out
+    assert re.search(r"^val/loss .*[▁▂▃▄▅▆▇█]", different[2], re.MULTILINE)
+    command("runs", "diff", parent.name, fork.name, "-o", "both.png")
+    assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+    assert command("runs", "diff", parent.name, fork.name, "-o", "both.doc").code == 2
+    shown = command("runs", "show", str(fork)).out
+    assert f"fork of {parent.name}" in shown
+    assert re.search(r"^best +val/loss [\d.]+ in epoch \d, after step \d", shown, re.MULTILINE)
 
 
 def test_a_restarted_training_is_the_one_that_was_not_interrupted(command: Command, tmp_path: Path) -> None:
@@ -119,7 +127,7 @@ def test_a_restarted_training_is_the_one_that_was_not_interrupted(command: Comma
     (whole,) = (tmp_path / "whole").iterdir()
     one, other = state(whole)["state_dict"], state(run)["state_dict"]
     assert all(torch.equal(one[key], other[key]) for key in one)
-    assert (whole / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
+    assert repeatable(whole / "metrics.csv") == repeatable(run / "metrics.csv")
 
 
 STOPPING = """\

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import SMALL, Command
 from killed import differences
+from logged import repeatable
 
 from salt.cli.signals import Signals, Stopped, Wish
 from salt.training import Tagger
@@ -38,9 +39,9 @@ def final_state(root: Path) -> dict[str, Any]:
     return {key: found[key] for key in KEYS}
 
 
-def metrics(root: Path) -> str:
+def metrics(root: Path) -> list[dict[str, str]]:
     (path,) = root.glob("*/metrics.csv")
-    return path.read_text()
+    return repeatable(path)
 
 
 def send_at(patch: pytest.MonkeyPatch, step: str, number: int, sent: signal.Signals) -> None:
