@@ -48,7 +48,7 @@ def in_lines(weights: Mapping[str, Mapping[str, Any]], rule: str | None) -> list
         rule: How the tasks are balanced, if they are.
     """
     width = max(len(name) for name in weights)
-    heading = "loss weights" if rule is None else f"loss weights, balanced by {rule}"
+    heading = "loss weights of tasks and their targets" + ("" if rule is None else f", balanced by {rule}")
     return [heading, *(f"  {name:<{width}}  {w['task']:<6g}  {_targets(w)}" for name, w in weights.items())]
 
 
