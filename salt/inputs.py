@@ -105,3 +105,6 @@ STANDARD_CLASSES: Mapping[str, tuple[tuple[int, str], ...]] = {
     "HadronConeExclTruthLabelID": ((0, "ujets"), (4, "cjets"), (5, "bjets"), (15, "taujets")),
 }
 """Codes of the field's standard labels, for files that do not say what their codes mean."""
+
+SHORT_NAMES: Mapping[str, str] = {"bjets": "pb", "cjets": "pc", "ujets": "pu", "taujets": "ptau"}
+"""Columns of the classes that plotting tools know by a short name."""

@@ -61,7 +61,7 @@ def build(order: Order) -> Path:
     histories = [read_history(folder) for folder in order.runs]
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bar:
         job = bar.add_task("reading predictions", total=None)
-        sections = [*_samples(order, histories), *([training_section(histories)] if histories else [])]
+        sections = [*samples(order, histories), *([training_section(histories)] if histories else [])]
         if not any(section.panels for section in sections):
             raise ConfigError("there is nothing to report: no prediction files and no metrics")
         bar.update(job, description="drawing", total=sum(len(s.panels) for s in sections))
@@ -79,7 +79,8 @@ def _check_place(order: Order) -> None:
         raise ConfigError(f"{order.out} is no report, so it is not replaced; give another folder by --out")
 
 
-def _samples(order: Order, histories: Sequence[History]) -> list[Section]:
+def samples(order: Order, histories: Sequence[History]) -> list[Section]:
+    """The results of all taggers, a section for each sample."""
     files = _files(order)
     groups: dict[tuple[Path, ...], list[Predictions]] = {}
     for file in files:

@@ -1,7 +1,7 @@
 """Prediction files, together with the test files that they were made from."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from salt.data.formats import open_reader
 from salt.data.hdf5 import plain_errors, text_list
 from salt.data.reader import Reader
 from salt.errors import DataError, SaltError, unknown
-from salt.inputs import JETS, STANDARD_CLASSES
-from salt.tasks.classification import SHORT_NAMES
+from salt.inputs import JETS, SHORT_NAMES, STANDARD_CLASSES
+from salt.report.flavours import in_order
 
 Array = NDArray[Any]
 
@@ -200,13 +200,6 @@ def classes_of(label: Mapping[int, str], tagger: str, columns: Sequence[str]) ->
     """The classes of a label that a tagger has probabilities of, with their columns."""
     found = {name: f"{tagger}_{SHORT_NAMES.get(name, f'p{name}')}" for name in in_order(label.values())}
     return {name: column for name, column in found.items() if column in columns}
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Classes without repetition, the flavours of jets in the field's order before all others."""
-    usual = list(SHORT_NAMES)
-    found = dict.fromkeys(names)
-    return tuple(sorted(found, key=lambda name: usual.index(name) if name in usual else len(usual)))
 
 
 def _units(attributes: Any) -> Mapping[str, Mapping[str, str]]:

@@ -11,7 +11,8 @@ from salt.errors import DataError, unknown
 from salt.inputs import JETS
 from salt.rejection import Floats, Fractions
 from salt.report.constituents import Constituents, JetTruth, measure_constituents
-from salt.report.files import Array, Predictions, classes_of, in_order
+from salt.report.files import Array, Predictions, classes_of
+from salt.report.flavours import in_order
 from salt.report.jets import (
     BACKGROUNDS,
     NEEDED,

@@ -14,7 +14,7 @@ from salt.report.draw import history as draw_history
 from salt.report.draw import residuals as draw_residuals
 from salt.report.draw import tagging as draw_tagging
 from salt.report.draw import vertices as draw_vertices
-from salt.report.draw.style import flavour_name
+from salt.report.flavours import flavour_name
 from salt.report.history import History
 from salt.report.jets import BACKGROUNDS
 from salt.report.measure import Measured
@@ -34,7 +34,7 @@ class Panel:
         text: How it is defined.
         draw: Draws it; None for one that is a table only.
         table: Its numbers.
-        shown: Whether the page shows the table too.
+        shown: What of them the page shows as a table.
     """
 
     key: str
@@ -42,7 +42,7 @@ class Panel:
     text: str
     draw: Drawer | None
     table: Table | None
-    shown: bool = False
+    shown: Table | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,9 @@ def sample_section(key: str, title: str, taggers: Sequence[Measured], reference:
 
 
 def _tagging(taggers: Sequence[Measured], reference: str | None, left_out: dict[str, str]) -> Iterable[Panel]:
-    yield Panel("jets", "Jets", "The scored jets of each true class.", None, tables.jets(taggers), True)
+    yield Panel(
+        "jets", "Jets", "The scored jets of each true class.", None, tables.jets(taggers), tables.jets_shown(taggers)
+    )
     for tagger in taggers:
         if "tagging" in tagger.reasons:
             left_out[f"b-tagging of {tagger.name}"] = tagger.reasons["tagging"]
@@ -85,11 +87,11 @@ def _tagging(taggers: Sequence[Measured], reference: str | None, left_out: dict[
         "working_points",
         "Working points",
         "Rejection of the other jets at cuts that keep the stated share of all b-jets. With n of N jets passing, the "
-        "mistag rate is e = n/N, the rejection 1/e, its error sqrt(e(1 - e)/N)/e². Where no jet passes, limit_95 is "
-        "what the rejection exceeds at 95% confidence.",
+        "mistag rate is e = n/N, the rejection 1/e, its error sqrt(e(1 - e)/N)/e². Where no jet passes, the "
+        "table has what the rejection exceeds at 95% confidence.",
         None,
         tables.working_points(tagging),
-        True,
+        tables.working_points_shown(tagging),
     )
     first = next((t for t in tagging if t.name == reference), tagging[0])
     for background in BACKGROUNDS:
@@ -154,7 +156,7 @@ def _classes(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iterable[
             "The mean of |share - probability| over the jets, in the bins above.",
             None,
             tables.calibration_errors(able),
-            True,
+            tables.calibration_errors_shown(able),
         )
     for number, tagger in enumerate(able):
         assert tagger.classes is not None

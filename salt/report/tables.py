@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from salt.report.flavours import flavour_name
 from salt.report.history import History
 from salt.report.jets import CALIBRATION_BINS, SCORE_BINS, SIGNAL, WORKING_POINTS, Classes
 from salt.report.measure import Measured
@@ -46,6 +47,14 @@ def jets(taggers: Sequence[Measured]) -> Table:
     return _table("tagger jets count", rows)
 
 
+def jets_shown(taggers: Sequence[Measured]) -> Table:
+    """The same, a row for each tagger."""
+    names = list(dict.fromkeys(name for t in taggers for name in t.counts))
+    rows = [(t.name, *(t.counts.get(name, 0) for name in names), t.unscored, t.label or "none") for t in taggers]
+    heads = (*(flavour_name(name) for name in names), "not scored", "true class by")
+    return Table(("tagger", *heads), _table("", rows).rows)
+
+
 def working_points(taggers: Sequence[Measured]) -> Table:
     """Rejections at the `WORKING_POINTS`."""
     rows = []
@@ -56,6 +65,20 @@ def working_points(taggers: Sequence[Measured]) -> Table:
                 numbers = (point.cut[k], point.value[k], point.error[k], point.passed[k], point.total, limit)
                 rows.append((tagger.name, background, efficiency, *numbers))
     return _table("tagger jets efficiency cut rejection error pass of limit_95", rows)
+
+
+def working_points_shown(taggers: Sequence[Measured]) -> Table:
+    """The same, a column for each efficiency."""
+    rows: list[tuple[Cell, ...]] = []
+    for background in dict.fromkeys(b for t in taggers if t.tagging for b in t.tagging.points):
+        for tagger in taggers:
+            point = tagger.tagging.points.get(background) if tagger.tagging else None
+            if point is not None:
+                triples = zip(point.value, point.error, point.passed, strict=True)
+                cells = [f"{v:.4g} ± {e:.2g}" if n else f"> {point.lower_limit:.3g}" for v, e, n in triples]
+                rows.append((flavour_name(background), tagger.name, *cells))
+    heads = [f"{100 * efficiency:g}% b" for efficiency in WORKING_POINTS]
+    return Table(("rejection of", "tagger", *heads), tuple(rows))
 
 
 def curves(taggers: Sequence[Measured], background: str) -> Table:
@@ -122,6 +145,14 @@ def calibration_errors(taggers: Sequence[Measured]) -> Table:
     """How far the probabilities are off in the mean."""
     rows = [(t.name, name, one.expected_error) for t in taggers for name, one in t.reliability.items()]
     return _table("tagger probability mean_deviation", rows)
+
+
+def calibration_errors_shown(taggers: Sequence[Measured]) -> Table:
+    """The same, a row for each tagger."""
+    names = list(dict.fromkeys(name for t in taggers for name in t.reliability))
+    errors = [[t.reliability[n].expected_error if n in t.reliability else float("nan") for n in names] for t in taggers]
+    rows: list[tuple[Cell, ...]] = [(t.name, *cells) for t, cells in zip(taggers, errors, strict=True)]
+    return Table(("tagger", *(flavour_name(name) for name in names)), tuple(rows))
 
 
 def confusion(classes: Classes) -> Table:

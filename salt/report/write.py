@@ -92,6 +92,7 @@ def _panel(folder: Path, section: str, panel: Panel) -> PagePanel:
         (folder / stem).parent.mkdir(parents=True, exist_ok=True)
         picture = _picture(figure)
         (folder / stem.with_suffix(".png")).write_bytes(picture.png)
+        figure.set_layout_engine("none")  # It is laid out already, which takes most of the time.
         figure.savefig(folder / stem.with_suffix(".pdf"))
         files += [("PNG", f"{stem}.png"), ("PDF", f"{stem}.pdf")]
     if panel.table:
@@ -102,7 +103,7 @@ def _panel(folder: Path, section: str, panel: Panel) -> PagePanel:
             lines.writerow(panel.table.columns)
             lines.writerows(panel.table.rows)
         files.append(("CSV", f"{stem}.csv"))
-    return PagePanel(panel.title, panel.text, picture, panel.table if panel.shown else None, files)
+    return PagePanel(panel.title, panel.text, picture, panel.shown, files)
 
 
 def _picture(figure: Figure) -> Picture:

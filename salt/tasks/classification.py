@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from salt.batch import JetBatch
 from salt.errors import ConfigError, DataError, unknown
-from salt.inputs import JETS, STANDARD_CLASSES, Target
+from salt.inputs import JETS, SHORT_NAMES, STANDARD_CLASSES, Target
 from salt.metrics import ConfusionMatrix, Metric, Rejections, Scores, WorkingPoints, working_points
 from salt.nn.dense import at_least_float32
 from salt.statistics import Statistics
@@ -19,9 +19,6 @@ from salt.tasks.head import Head, check_weight
 from salt.tasks.weights import LossWeights, Weighing
 
 log = logging.getLogger(__name__)
-
-SHORT_NAMES: Mapping[str, str] = {"bjets": "pb", "cjets": "pc", "ujets": "pu", "taujets": "ptau"}
-"""Columns of the classes that plotting tools know by a short name."""
 
 
 class Classification(Task):

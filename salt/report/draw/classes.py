@@ -8,12 +8,12 @@ from salt.report.draw.style import (
     MARKERS,
     figure,
     flavour_colour,
-    flavour_name,
     grid_of,
     note,
     steps,
     tagger_colour,
 )
+from salt.report.flavours import flavour_name
 from salt.report.jets import SCORE_BINS, Classes
 from salt.report.measure import Measured
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from salt.report.draw.style import MARKERS, error_points, figure, steps, tagger_colour
+from salt.report.draw.style import MARKERS, error_points, figure, pt_axis, steps, tagger_colour
 from salt.report.residuals import Residuals
 
 
@@ -35,10 +35,7 @@ def against_pt(named: Sequence[tuple[str, Residuals]]) -> Figure:
         error_points(lower, found.pt_edges, spread.resolution, spread.resolution_error, **style)
     upper.axhline(0, color="#888888", linewidth=1)
     lower.set_ylim(0, 1.2 * lower.get_ylim()[1])
-    lower.set_xscale("log")
-    lower.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    lower.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if str(value)[0] in "235" else "")
-    lower.set_xlabel("jet $p_T$ [GeV]")
+    pt_axis(lower)
     unit = _unit(named[0][1])
     upper.set_ylabel(f"bias{unit}")
     lower.set_ylabel(f"resolution{unit}")

@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from salt.rejection import Floats
@@ -18,8 +19,6 @@ from salt.report.shares import Ints
 
 FLAVOUR_COLOURS = {"bjets": "#1f77b4", "cjets": "#ff7f0e", "ujets": "#2ca02c", "taujets": "#7c5295"}
 """Those that the field gives to the flavours of jets."""
-
-FLAVOUR_NAMES = {"bjets": "b-jets", "cjets": "c-jets", "ujets": "light jets", "taujets": "tau-jets"}
 
 COLOURS = ("#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#717581", "#a96b59", "#e76300", "#92dadd", "#b9ac70")
 """Of taggers, told apart with any colour vision (M. A. Petroff, arXiv:2107.02270)."""
@@ -38,6 +37,8 @@ STYLE = {
     "axes.xmargin": 0.03,
     "font.sans-serif": ["TeX Gyre Heros", "Nimbus Sans", "Liberation Sans", "DejaVu Sans"],
     "pdf.fonttype": 42,
+    "xtick.minor.ndivs": 2,
+    "ytick.minor.ndivs": 2,
 }
 
 
@@ -56,14 +57,9 @@ def styled() -> Iterator[None]:
 
 def figure(width: float = 7.0, height: float = 5.0) -> Figure:
     """An empty picture, sizes in inches."""
-    made = Figure(figsize=(width, height), layout="constrained")
+    made = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
     FigureCanvasAgg(made)
     return made
-
-
-def flavour_name(flavour: str) -> str:
-    """How a class of jets is written."""
-    return FLAVOUR_NAMES.get(flavour, flavour)
 
 
 def flavour_colour(flavour: str, position: int) -> str:
@@ -83,6 +79,23 @@ def plain_log(axes: Axes, top: float) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     low = axes.get_ylim()[0]
     axes.set_ylim(low, top * (top / low) ** 0.35)
+
+
+def short_log(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic vertical axis over few decades, with some numbers in each."""
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 100 else (1.0,), numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+
+
+def pt_axis(axes: Axes) -> None:
+    """A logarithmic horizontal axis of the jet's pt, with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if str(value)[0] in "235" else ""))
+    axes.set_xlabel("jet $p_T$ [GeV]")
 
 
 def room_above(axes: Axes, share: float = 0.3, floor: float | None = None) -> None:

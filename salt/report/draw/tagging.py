@@ -12,14 +12,16 @@ from salt.report.draw.style import (
     error_points,
     figure,
     flavour_colour,
-    flavour_name,
     grid_of,
     note,
     plain_log,
+    pt_axis,
     room_above,
+    short_log,
     steps,
     tagger_colour,
 )
+from salt.report.flavours import flavour_name
 from salt.report.jets import EFFICIENCIES, SIGNAL
 from salt.report.measure import Measured
 from salt.report.shares import Share
@@ -93,19 +95,14 @@ def profile(taggers: Sequence[Measured], variable: str) -> Figure:
         if flavour == SIGNAL:
             axes.set_ylim(0, 1.09)
         else:
-            axes.set_yscale("log")
-            low, high = axes.get_ylim()
-            axes.set_ylim(low / 1.3, high * 1.3)
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-            axes.yaxis.set_minor_formatter(lambda value, _: "")
+            short_log(axes, *_rejection_range([p.shares[flavour] for p in found.values() if p and flavour in p.shares]))
         what = "efficiency" if flavour == SIGNAL else "rejection"
         axes.set_ylabel(f"{flavour_name(flavour)}\n{what}", fontsize=12)
         axes.grid(alpha=0.25)
     if variable == "pt":
-        rows[-1].set_xscale("log")
-        rows[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        rows[-1].xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if str(value)[0] in "235" else "")
-    rows[-1].set_xlabel("jet $p_T$ [GeV]" if variable == "pt" else r"jet $\eta$")
+        pt_axis(rows[-1])
+    else:
+        rows[-1].set_xlabel(r"jet $\eta$")
     if len(taggers) > 1:
         rows[0].legend(loc="lower center", ncols=min(3, len(taggers)))
     tagging = next(t.tagging for t in taggers if t.tagging)
@@ -122,6 +119,19 @@ def _profile_line(axes: Axes, flavour: str, share: Share, edges: Floats, name: s
     none = np.isinf(share.inverse)
     middle = (edges[1:] + edges[:-1]) / 2
     axes.plot(middle[none], share.inverse_limit[none], "^", color=style["color"], markerfacecolor="none")
+
+
+def _rejection_range(shares: Sequence[Share]) -> tuple[float, float]:
+    """A range that holds all rejections and most of their errors, which below 1 say nothing."""
+    inverse, error, limit = (np.concatenate([getattr(s, n) for s in shares]) for n in _INVERSE)
+    seen = np.isfinite(inverse)
+    none = np.isinf(inverse)
+    values = np.concatenate([inverse[seen], limit[none]]) if (seen | none).any() else np.array([1.0, 10.0])
+    tops = np.concatenate([inverse[seen] + error[seen], limit[none]]) if (seen | none).any() else values
+    return max(0.8, 0.5 * float(values.min())), 1.5 * float(tops.max())
+
+
+_INVERSE = ("inverse", "inverse_error", "inverse_limit")
 
 
 def discriminants(taggers: Sequence[Measured]) -> Figure:

@@ -10,12 +10,13 @@ from salt.report.draw.style import (
     error_points,
     figure,
     flavour_colour,
-    flavour_name,
     grid_of,
     note,
+    pt_axis,
     steps,
     tagger_colour,
 )
+from salt.report.flavours import flavour_name
 from salt.report.shares import Share
 from salt.report.vertices import MASS_BINS, Vertices
 
@@ -60,15 +61,12 @@ def efficiency(named: Sequence[tuple[str, Vertices]], flavour: str) -> Figure:
             share: Share = found.efficiency_in_bins(flavour)
             style = {"color": tagger_colour(position), "fmt": MARKERS[position % len(MARKERS)], "label": name}
             error_points(axes, found.edges, share.value, share.error, **style)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if str(value)[0] in "235" else "")
-    axes.set_ylim(0, 1.15)
-    axes.set_xlabel("jet $p_T$ [GeV]")
+    axes.set_ylim(0, 1.2)
+    pt_axis(axes)
     axes.set_ylabel("secondary vertices found")
     note(axes, flavour_name(flavour))
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", ncols=3)
     return made
 
 
@@ -91,8 +89,9 @@ def masses(named: Sequence[tuple[str, Vertices]]) -> Figure:
         if found.mass_wrong.sum():
             steps(axes, found.mass_wrong.sum(0), MASS_BINS, color="#555555", label="fakes", linestyle="--")
         axes.plot([], [], ":", color="#555555", label="true vertices")
-        axes.set_ylim(0, None)
-        axes.legend(loc="upper right")
+        axes.set_yscale("log")
+        axes.set_ylim(1e-3, 20)
+        axes.legend(loc="upper right", ncols=2)
         axes.set_xlabel("mass of secondary vertices [GeV]")
         axes.set_ylabel("normalised vertices")
         note(axes, name)
