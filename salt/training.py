@@ -146,7 +146,7 @@ class Tagger(LightningModule):
             if shapes.get(key) != saved.get(key):
                 raise ConfigError(
                     f"the model of the config does not fit the checkpoint: {key} is {saved.get(key, 'absent')} there "
-                    f"and {shapes.get(key, 'absent')} here; compare embed_dim, encoder, pooling and the tasks' hidden"
+                    f"and {shapes.get(key, 'absent')} here; compare embed_dim, encoder, pooling, tasks, balancing"
                 )
         self._trained = header.get("trained", [])  # Of an epoch that is over: forgotten as the next one begins.
         if self._trainer is not None and self._trainer.training:
