@@ -17,6 +17,8 @@ Trains jet taggers on HDF5 files of simulated jets.
   simulate   make training, validation and test files with Pythia
   runs       list, show and compare trainings and their ancestry: main runs tree
   stage      list or remove what lies on fast storage: main stage list /dev/shm/$USER
+  report     a page of results, with pictures and numbers: main report RUN
+  compare    two prediction files, jet by jet: main compare A.h5 B.h5 --tolerance 1e-6
   rejection  c- and light-jet rejection of a prediction file: main rejection FILE --plot rejection.png
 
 main VERB --help explains every option of a verb. main --version prints the version.
@@ -83,6 +85,16 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[1:])
 
+    def report(words: list[str]) -> int:
+        from salt.commands.report import run
+
+        return run(words[1:])
+
+    def compare(words: list[str]) -> int:
+        from salt.commands.compare import run
+
+        return run(words[1:])
+
     def rejection(words: list[str]) -> int:
         from salt.commands.rejection import run
 
@@ -99,7 +111,8 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         return run(words[1:])
 
     trainers = dict.fromkeys(("fit", "validate", "test", "predict"), trainer)
-    return {**trainers, "rejection": rejection, "runs": runs, "simulate": simulate, "stage": stage}
+    readers = {"compare": compare, "rejection": rejection, "report": report, "runs": runs}
+    return {**trainers, **readers, "simulate": simulate, "stage": stage}
 
 
 if __name__ == "__main__":
