@@ -1,6 +1,5 @@
 """The run folder of a fit and what hangs on it: loggers and callbacks."""
 
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from salt.callbacks.checkpoint import Checkpoint
 from salt.callbacks.checkpoint_io import AtomicCheckpointIO
 from salt.callbacks.freeze import Freeze
 from salt.callbacks.health import Health
+from salt.callbacks.loggers import Loggers
 from salt.callbacks.loss_weights import LossWeightsTable
 from salt.callbacks.metrics_log import MetricsLog
 from salt.callbacks.predictions import PredictionWriter
@@ -31,8 +31,6 @@ from salt.runs.options import WarmStart
 
 if TYPE_CHECKING:
     from salt.cli.lightning_cli import SaltCLI
-
-log = logging.getLogger(__name__)
 
 
 def make_run_folder(root: str, name: str) -> Path:
@@ -54,23 +52,6 @@ def make_run_folder(root: str, name: str) -> Path:
         else:
             return folder
     raise ConfigError(f"{root} has 99 runs called {stem}")
-
-
-def prepare_loggers(configured: Any, folder: Path) -> None:
-    """Sets Comet up, if it is among the configured loggers: online with a key, else an archive in the run folder.
-
-    The run's name becomes the experiment's. The key stays in the environment and enters no file.
-    """
-    specs = configured if isinstance(configured, list) else [configured]
-    comet = [s for s in specs if isinstance(s, Namespace) and str(s.get("class_path", "")).endswith("CometLogger")]
-    if not comet:
-        return
-    if not os.environ.get("COMET_API_KEY"):
-        os.environ.setdefault("COMET_START_ONLINE", "0")
-        os.environ.setdefault("COMET_OFFLINE_DIRECTORY", str(folder / "comet"))
-        log.info("no Comet key in the environment: the experiment is kept as an archive in %s", folder / "comet")
-    for spec in comet:
-        spec["dict_kwargs"] = {"name": folder.name, **(spec.get("dict_kwargs") or {})}
 
 
 def check_compiler(device: str) -> None:
@@ -118,11 +99,12 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
     elif isinstance(configured, list):
         loggers += configured
     folder = RunFolder(cli.state.attempt, cli.saved_config, cli.command, metrics)
+    telling = Loggers(cli.state.attempt, cli.saved_config)
     return {
         **display,
         "default_root_dir": str(cli.state.folder.absolute()),
         "logger": loggers,
-        "callbacks": [folder, *callbacks, Boundary(cli.state.signals)],
+        "callbacks": [folder, *callbacks, telling, Boundary(cli.state.signals)],
         "plugins": [*plugins, AtomicCheckpointIO()],
     }
 

@@ -27,11 +27,12 @@ from salt.cli.arguments import (
     packaged_configs,
     read_environment,
 )
-from salt.cli.assemble import check_compiler, make_run_folder, prepare_loggers, trainer_arguments
+from salt.cli.assemble import check_compiler, make_run_folder, trainer_arguments
 from salt.cli.attempt import open_run, say_start
 from salt.cli.devices import global_rank, settle_devices
 from salt.cli.ending import say_end
 from salt.cli.gpus import warn_of_other_users
+from salt.cli.loggers import prepare_loggers, settle_loggers
 from salt.cli.merge import Tree, finish, with_names
 from salt.cli.messages import check_specs, plain, unknown_option
 from salt.cli.run import RunState
@@ -132,6 +133,7 @@ class SaltCLI(LightningCLI):
             self.scoring = scoring(self.verb, tree, run, ckpt_path, layers.asked, overwrite)
             tree = self.scoring.tree
         tree = settle_devices(tree, layers.asked, os.environ)
+        tree = settle_loggers(tree)
         check_specs(tree)
         if not _get(tree, "model", "tasks"):
             names = ", ".join(sorted(set(packaged_configs()) - {"base"}))
@@ -201,7 +203,7 @@ class SaltCLI(LightningCLI):
                 write_text(self.state.attempt.config_path, self.saved_config)
         if self.start.state and self.start.folder is None:
             config.ckpt_path = str(folder / LAST)
-        prepare_loggers(config.trainer.logger, folder)
+        prepare_loggers(config.trainer, folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run folder, its loggers, and what a scored file needs."""
