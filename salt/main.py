@@ -17,6 +17,7 @@ Trains jet taggers on HDF5 files of simulated jets.
   simulate   make training, validation and test files with Pythia
   runs       list, show and compare trainings and their ancestry: main runs tree
   stage      list or remove what lies on fast storage: main stage list /dev/shm/$USER
+  export     write a model for reconstruction software: main export RUN -o tagger.onnx
   report     a page of results, with pictures and numbers: main report RUN
   compare    two prediction files, jet by jet: main compare A.h5 B.h5 --tolerance 1e-6
   rejection  c- and light-jet rejection of a prediction file: main rejection FILE --plot rejection.png
@@ -85,6 +86,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[1:])
 
+    def export(words: list[str]) -> int:
+        from salt.commands.export import run
+
+        return run(words[1:])
+
     def report(words: list[str]) -> int:
         from salt.commands.report import run
 
@@ -112,7 +118,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
     trainers = dict.fromkeys(("fit", "validate", "test", "predict"), trainer)
     readers = {"compare": compare, "rejection": rejection, "report": report, "runs": runs}
-    return {**trainers, **readers, "simulate": simulate, "stage": stage}
+    return {**trainers, **readers, "export": export, "simulate": simulate, "stage": stage}
 
 
 if __name__ == "__main__":

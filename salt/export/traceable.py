@@ -1,0 +1,174 @@
+"""What models compute on the host, or by operators that ONNX lacks, said in operators that it has.
+
+`salt.graphs.replaced` puts these functions in the place of those that batches of a training need. In the graph of one
+jet the offsets are 0 and n, so nothing is padded or looked up; in that of many jets they are an input, and so every
+size here follows from a tensor.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from salt.export.components import connected
+from salt.nn.attention import Padded, make_layout
+from salt.nn.buckets import Bucket, Plan, make_plan
+from salt.nn.pair_features import pair_features
+from salt.ragged import Pairs, Ragged, jet_of_each, merge, pairs
+from salt.tasks.vertexing import PairLogits, components
+
+Functions = Mapping[Callable[..., Any], Callable[..., Any]]
+
+PARTS = (16, 4)
+"""Of many jets the longest sixteenth, and the longest quarter, are padded apart from the others."""
+
+
+def of_one_jet() -> Functions:
+    """For each marked function what replaces it where a batch is one jet."""
+    return {
+        **_of_any(),
+        jet_of_each: lambda x: torch.zeros(x.values.shape[0], dtype=torch.int64),
+        merge: _merge_one,
+        pairs: _pairs_of_one,
+        make_plan: _plan_of_one,
+        make_layout: lambda x, *rest: Padded(_plan_of_one(x), sink=rest[-1]),
+    }
+
+
+def of_many_jets() -> Functions:
+    """For each marked function what replaces it where a batch is any number of jets."""
+    return {
+        **_of_any(),
+        jet_of_each: _jet_of_each,
+        merge: _merge_many,
+        pairs: _pairs_of_many,
+        make_plan: _plan_of_many,
+        make_layout: lambda x, *rest: Padded(_plan_of_many(x), sink=rest[-1]),
+    }
+
+
+def _of_any() -> dict[Callable[..., Any], Callable[..., Any]]:
+    return {pair_features: _pair_features, components: _components}
+
+
+def _pair_features(both_TD: Tensor, difference_TD: Tensor, found: Pairs) -> Tensor:
+    first, second = found.first, found.second
+    apart_PD = difference_TD.index_select(0, first) - difference_TD.index_select(0, second)
+    return both_TD.index_select(0, first) + both_TD.index_select(0, second) + apart_PD.abs()
+
+
+def _components(raw: PairLogits) -> Tensor:
+    first: Tensor = connected(raw.logits, raw.pairs.first, raw.pairs.second, torch.arange(raw.jets.shape[0]))
+    return first
+
+
+def _plan_of_one(x: Ragged, *_: int) -> Plan:
+    return Plan((Bucket(1, x.values.shape[0], None),))
+
+
+def _merge_one(parts: Sequence[Ragged]) -> tuple[Ragged, list[Tensor]]:
+    positions, total = [], 0
+    for part in parts:
+        count = part.values.shape[0]
+        positions.append(torch.arange(count) + total)
+        total += count
+    offsets = torch.stack([part.offsets for part in parts]).sum(0)
+    return Ragged(torch.cat([part.values for part in parts]), offsets, offsets), positions
+
+
+def _pairs_of_one(x: Ragged) -> Pairs:
+    count = x.values.shape[0]
+    first, second = torch.ones(count, count).triu(1).nonzero().unbind(1)
+    return Pairs(first, second)
+
+
+def repeated(counts: Tensor, total: int) -> Tensor:
+    """The number of each row, as often as its count says: the sum of the counts is `total`."""
+    starts = counts.cumsum(0) - counts
+    begun = torch.zeros(total + 1, dtype=torch.int64).index_add(0, starts, torch.ones_like(starts))
+    return begun.cumsum(0)[:-1] - 1
+
+
+def _jet_of_each(x: Ragged) -> Tensor:
+    if "jet_T" not in x.derived:
+        x.derived["jet_T"] = repeated(x.counts, x.values.shape[0])
+    return x.derived["jet_T"]
+
+
+def _merge_many(parts: Sequence[Ragged]) -> tuple[Ragged, list[Tensor]]:
+    if len(parts) == 1:
+        return parts[0], [torch.arange(parts[0].values.shape[0])]
+    offsets = torch.stack([part.offsets for part in parts]).sum(0)
+    positions = []
+    before = torch.zeros_like(offsets[:-1])
+    for part in parts:
+        shift = offsets[:-1] + before - part.offsets[:-1]
+        positions.append(torch.arange(part.values.shape[0]) + shift.index_select(0, part.jet_T))
+        before = before + part.counts
+    where = torch.cat(positions)
+    values = torch.cat([part.values for part in parts])
+    order = torch.zeros_like(where).scatter(0, where, torch.arange(where.shape[0]))
+    return Ragged(values.index_select(0, order), offsets, offsets), positions
+
+
+def _pairs_of_many(x: Ragged) -> Pairs:
+    rows = torch.arange(x.values.shape[0])
+    partners = x.offsets[1:].index_select(0, x.jet_T) - rows - 1
+    total = _size(partners.sum())
+    first = repeated(partners, total)
+    start = partners.cumsum(0) - partners
+    second = torch.arange(total) - start.index_select(0, first) + first + 1
+    return Pairs(first, second)
+
+
+def _size(scalar: Tensor) -> int:
+    """A size that follows from values."""
+    size: Any = scalar.item()
+    # Not always true. It keeps the tracer from asking whether 0 and 1 are special cases, which they are not in ONNX.
+    torch._check(size >= 2)
+    found: int = size
+    return found
+
+
+def _plan_of_many(x: Ragged, *_: int) -> Plan:
+    """Jets sorted by length and cut into three rectangles, of few long and many short ones, each padded to its longest.
+
+    What is padded shows any constituent: its results are not read.
+    """
+    jets, total = x.num_jets, x.values.shape[0]
+    counts, order = x.counts.sort(descending=True)
+    edges = [0, *(jets // part for part in PARTS), jets]
+    buckets, shown, starts = [], [], []
+    size = 0
+    for first, last in pairwise(edges):
+        counts_b, jets_b = counts[first:last], order[first:last]
+        length = _size(torch.cat([counts_b, counts_b.new_zeros(1)]).max())
+        place_N = torch.arange(length)
+        shown.append((x.offsets.index_select(0, jets_b)[:, None] + place_N).clamp(max=total - 1))
+        starts.append(torch.arange(last - first) * length + size)
+        real_bN = place_N < counts_b[:, None]
+        mask_b1N = torch.zeros(real_bN.shape).masked_fill(~real_bN, -torch.inf)[:, None]
+        buckets.append(Bucket(last - first, length, mask_b1N))
+        size = size + (last - first) * length
+    start_of_jet = torch.zeros_like(order).scatter(0, order, torch.cat(starts))
+    place_T = torch.arange(total) - x.offsets.index_select(0, x.jet_T)
+    inverse = start_of_jet.index_select(0, x.jet_T) + place_T
+    return _Rectangles(tuple(buckets), inverse=inverse, shown=tuple(shown))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rectangles(Plan):
+    """A plan that fills each rectangle by itself, since a tracer cannot know that their sizes add up.
+
+    Args:
+        shown: For each bucket the [b, L] constituents that its slots show.
+    """
+
+    shown: tuple[Tensor, ...] = ()
+
+    def split(self, values: Tensor) -> list[Tensor]:
+        """[T, ...] values to a [b, L, ...] rectangle for each bucket."""
+        return [values.index_select(0, x.flatten()).reshape(*x.shape, *values.shape[1:]) for x in self.shown]
