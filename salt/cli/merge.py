@@ -10,7 +10,7 @@ from typing import Any
 Tree = dict[str, Any]
 
 SPEC_KEYS = ("class_path", "init_args", "dict_kwargs")
-SHORT = {("model", "lrs_config"): "salt.optim.schedules.OneCycle"}
+SHORT = {("model", "lrs_config"): "salt.optim.OneCycle"}
 """Classes that need not be named: arguments without a ``class_path`` are theirs."""
 
 OWN_CALLBACKS = {"EarlyStopping": "salt.callbacks.EarlyStopping"}
