@@ -51,6 +51,9 @@ class Seen(Callback):
         self.expected["loss"] = total.detach()
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        undecayed = [p for group in optimizer.param_groups if group["weight_decay"] == 0 for p in group["params"]]
+        own = list(pl_module.balancing.parameters()) if self.rule else []
+        assert all(any(p is one for one in undecayed) for p in own)
         self.found = {name: p.grad.clone() for name, p in pl_module.named_parameters() if p.grad is not None}
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
