@@ -1,7 +1,7 @@
 """What the tasks measure in an epoch, over all batches and devices."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed
@@ -17,7 +17,7 @@ PARTS = 256
 """Batches after which what they kept is put together."""
 
 ENTRIES = 2**19
-"""Entries after which it is put together earlier."""
+"""Entries, of all that is kept, after which it is put together earlier."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Results:
 
     values: Mapping[str, float]
     metrics: Mapping[tuple[str, str], Metric]
+
+    def on_host(self) -> "Results":
+        """The same without what was computed from it, and not in the memory of a GPU."""
+        return replace(self, metrics={key: metric.to("cpu") for key, metric in self.metrics.items()})
 
     def figures(self) -> dict[str, Figure]:
         """What can be drawn, by names such as ``val/jets_classification/confusion``."""
@@ -47,6 +51,7 @@ class Tally:
     def __init__(self) -> None:
         self._sums: dict[str, list[Tensor]] = {}
         self._metrics: dict[tuple[str, str], list[Metric]] = {}
+        self._entries = 0
 
     def add(self, prefix: str, measured: Mapping[str, Loss | Metric]) -> None:
         """Adds a batch.
@@ -55,14 +60,18 @@ class Tally:
             prefix: What stands before the names, such as ``val/jets_classification``.
             measured: Losses and metrics of the batch, always under the same keys.
         """
+        crowded = False
         for key, value in measured.items():
             if isinstance(value, Metric):
                 parts = self._metrics.setdefault((prefix, key), [])
                 parts.append(value)
-                if len(parts) >= PARTS or sum(part.size for part in parts[1:]) >= ENTRIES:
-                    parts[:] = [type(value).merged(parts)]
+                self._entries += value.size
+                crowded = len(parts) >= PARTS
             else:
                 self._sums.setdefault(f"{prefix}/{key}", []).append(_as_pair(value))
+        if crowded or self._entries >= ENTRIES:
+            self._metrics = {key: [type(parts[0]).merged(parts)] for key, parts in self._metrics.items()}
+            self._entries = 0
 
     def take(self, world_size: int, reduce: Callable[[Tensor], Tensor], device: torch.device) -> Results:
         """The results of all devices, and begins anew; to be called on all of them.
@@ -73,7 +82,7 @@ class Tally:
             device: Where to compute.
         """
         sums, metrics = self._sums, {key: type(parts[0]).merged(parts) for key, parts in self._metrics.items()}
-        self._sums, self._metrics = {}, {}
+        self._sums, self._metrics, self._entries = {}, {}, 0
         values = {}
         if sums:
             totals = reduce(torch.stack([torch.stack(pairs).sum(0) for pairs in sums.values()])).cpu()

@@ -21,7 +21,7 @@ from salt.optim import OneCycle, OptimizerFactory, Schedule
 from salt.optim.averaging import Which, choose_weights, weights_to_go_on
 from salt.optim.optimizers import FIRST, build_optimizer, check_same_class, class_name, steer, take_settings
 from salt.parts import how_many, losses_in_parts, sums_in_parts
-from salt.tally import Tally, names
+from salt.tally import Results, Tally, names
 from salt.tasks import Task, TaskFactory
 from salt.tasks.weights import measure_weights
 
@@ -85,7 +85,7 @@ class Tagger(LightningModule):
         self.compiled = compile
         if compile:
             self.model.compile_parts()
-        self.figures: Mapping[str, Figure] = {}
+        self._measured: Results | None = None
         self._embed_dim = embed_dim
         self._tally = Tally()
         self._trained: list[Tensor] = []
@@ -273,11 +273,11 @@ class Tagger(LightningModule):
             )
 
     def on_validation_epoch_end(self) -> None:
-        """Logs what was measured of the validation jets of all devices; on the first one it is in `figures` too."""
+        """Logs what was measured of the validation jets of all devices; on the first one `figures` can be asked for."""
         self._log_epoch("val")
 
     def on_test_epoch_end(self) -> None:
-        """Logs what was measured of the test jets of all devices; on the first one it is in `figures` too."""
+        """Logs what was measured of the test jets of all devices; on the first one `figures` can be asked for."""
         self._log_epoch("test")
 
     def _add(self, stage: str, raw: Mapping[str, Any], batch: JetBatch) -> None:
@@ -297,7 +297,7 @@ class Tagger(LightningModule):
         values |= {f"{stage}/{name}/weighted_loss": value for name, value in self._weighted(means).items()}
         losses = [self.tasks[n].weight * mean for n, mean in means.items() if f"{stage}/{n}/loss" in values]
         values[f"{stage}/loss"] = sum(losses) if losses else float("nan")
-        self.figures = results.figures() if self.trainer.is_global_zero else {}
+        self._measured = results.on_host() if self.trainer.is_global_zero else None
         for key, value in values.items():
             self.log(key, value, prog_bar=key == f"{stage}/loss", rank_zero_only=False)
 
@@ -315,6 +315,14 @@ class Tagger(LightningModule):
         each = [f"{n}/{key}" for n, task in self.tasks.items() for key in names(task, self._embed_dim, variables)]
         each += [f"{name}/weighted_loss" for name in self.tasks]
         return tuple(f"{stage}/{key}" for key in ["loss", *each])
+
+    @property
+    def figures(self) -> Mapping[str, Figure]:
+        """What can be drawn of the last validation or test, made when it is asked for; nothing but on the first device.
+
+        Names are such as ``val/jets_classification/confusion``.
+        """
+        return {} if self._measured is None else self._measured.figures()
 
     def _over_devices(self, values: Tensor) -> Tensor:
         if self.trainer.world_size == 1:

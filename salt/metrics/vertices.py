@@ -36,15 +36,15 @@ def match_vertices(jet: Tensor, vertex: Tensor, group: Tensor, share: float) -> 
         group: [T] predicted group, a number below T that differs between jets.
         share: At least one half, below 1.
     """
+    number = max(len(group), 1)
     known = vertex >= 0
     jet, vertex, group = jet[known], vertex[known], group[known]
     keys, vertex_T = torch.unique(jet * 2**32 + vertex, return_inverse=True)
-    groups, group_T = torch.unique(group, return_inverse=True)
-    vertex_size, group_size = (torch.bincount(x) for x in (vertex_T, group_T))
+    vertex_size, group_size = torch.bincount(vertex_T), torch.bincount(group, minlength=number)
     is_primary = keys % 2**32 == 0
-    in_primary = torch.zeros_like(group_size).index_add_(0, group_T, (vertex == 0).long())
-    both, shared = torch.unique(vertex_T * len(groups) + group_T, return_counts=True)
-    v, g = both // max(len(groups), 1), both % max(len(groups), 1)
+    in_primary = torch.zeros_like(group_size).index_add_(0, group, (vertex == 0).long())
+    both, shared = torch.unique(vertex_T * number + group, return_counts=True)
+    v, g = both // number, both % number
     of_vertex, of_group = vertex_size[v], group_size[g]
     matched = (of_vertex > 1) & (of_group > 1) & (shared > share * of_vertex) & (shared > share * of_group)
     return VertexMatches(
