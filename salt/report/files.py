@@ -54,6 +54,9 @@ class Predictions:
         self.tests: tuple[Reader, ...] = ()
         self.doubt = ""
         try:
+            for test in self.test_files:
+                if not test.is_file():
+                    raise DataError(f"there is no {test}")
             self.tests = tuple(open_reader(test, {}) for test in self.test_files)
             self._check_same_jets()
         except (SaltError, OSError) as error:
