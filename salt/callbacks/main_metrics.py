@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-MAIN = ("accuracy", "secondary_efficiency", "resolution", "auc")
+MAIN = ("accuracy", "secondary_efficiency", "auc")
 """The metric that stands for a task is the first of these that it has, else the first that it has at all."""
 
 _REJECTION = re.compile(r"rejection_(?P<background>.+)_at_\d+")

@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 WAIT_TO_MENTION = 0.1
 """The share of its time that a training may wait for data without a word."""
 
+STEPS_TO_JUDGE, SECONDS_TO_JUDGE = 20, 5.0
+"""From when on it is known whether a training waits: by then reading is in its stride."""
+
 LOG_EVERY = 2.0
 """Seconds between two logged values, which take milliseconds to hand over."""
 
@@ -36,7 +39,8 @@ class Throughput(Callback):
         self._epoch = Pace()
         self._memory = 0.0
         self._looked = float("-inf")
-        self._said_wait = False
+        self._first: Pace | None = None
+        self._judged = False
 
     def pace(self, trainer: Trainer) -> Pace:
         """All that this process has trained so far."""
@@ -72,14 +76,22 @@ class Throughput(Callback):
     ) -> None:
         """Counts the jets of all devices, and says early whether the training waits for data."""
         self._clock.step(len(batch) * trainer.world_size)
-        if batch_idx == 20 and not self._said_wait and trainer.is_global_zero:
-            self._said_wait = True
-            share = self.epoch_pace(trainer).wait_share
-            if share > WAIT_TO_MENTION:
-                log.warning(
-                    "the training waits for data %.0f%% of its time; try more data.num_workers or data.move_files_temp",
-                    100 * share,
-                )
+        if not self._judged and trainer.is_global_zero:
+            self._judge(self.pace(trainer))
+
+    def _judge(self, pace: Pace) -> None:
+        """Says once whether the training waits for data, from its first batch on, which nobody could have in time."""
+        if self._first is None:
+            self._first = pace
+        new = pace.since(self._first)
+        if new.steps < STEPS_TO_JUDGE or new.seconds < SECONDS_TO_JUDGE:
+            return
+        self._judged = True
+        if new.wait_share > WAIT_TO_MENTION:
+            log.warning(
+                "the training waits for data %.0f%% of its time; try more data.num_workers or data.move_files_temp",
+                100 * new.wait_share,
+            )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
