@@ -1,5 +1,6 @@
 """How the losses of several tasks become one, where fixed weights are not enough."""
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import torch
@@ -81,3 +82,13 @@ def make_balancing(rule: Rule | None, number: int) -> Balancing | None:
     if number < 2:
         raise ConfigError(f"model.balancing is {rule}, but there is just one task; leave it out")
     return Uncertainty(number) if rule == "uncertainty" else Geometric()
+
+
+def check_losses(balancing: Balancing | None, losses: Mapping[str, float]) -> None:
+    """ConfigError if a task has a loss that the rule cannot have."""
+    for name, loss in losses.items():
+        if isinstance(balancing, Geometric) and loss < 0:
+            raise ConfigError(
+                f"task '{name}' has a mean loss of {loss:.4g}, but model.balancing: geometric needs losses above 0; "
+                "take uncertainty, or leave it out"
+            )

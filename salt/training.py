@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from salt.balancing import Rule, make_balancing
+from salt.balancing import Rule, check_losses, make_balancing
 from salt.batch import JetBatch
 from salt.errors import ConfigError
 from salt.inputs import Input
@@ -303,6 +303,7 @@ class Tagger(LightningModule):
 
     def _weighted(self, means: Mapping[str, float]) -> dict[str, float]:
         """The mean losses of tasks times what they count in the total, of those that have a loss."""
+        check_losses(self.balancing, means)
         losses = torch.tensor([means[name] for name in self.tasks], dtype=torch.float64)
         weights = torch.tensor([task.weight for task in self.tasks.values()], dtype=torch.float64)
         there = ~losses.isnan()

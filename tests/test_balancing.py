@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from salt.balancing import Geometric, Uncertainty, make_balancing
+from salt.balancing import Geometric, Uncertainty, check_losses, make_balancing
 from salt.errors import ConfigError
 
 WEIGHTS = torch.tensor([1.0, 0.5, 2.0, 1.5], dtype=torch.float64)
@@ -63,6 +63,11 @@ def test_where_the_uncertainties_settle():
 def test_a_negative_loss_has_no_geometric_mean():
     factors = Geometric().factors(WEIGHTS, torch.tensor([0.3, -1.0, 1.1, 0.02]).double(), WEIGHTS > 0)
     assert factors.isnan().all()
+    losses = {"one": 0.3, "two": -1.0, "none": float("nan")}
+    with pytest.raises(ConfigError, match=r"task 'two' has a mean loss of -1, but model.balancing: geometric needs"):
+        check_losses(Geometric(), losses)
+    check_losses(Uncertainty(3), losses)
+    check_losses(None, losses)
 
 
 def test_rules():
