@@ -2,6 +2,7 @@
 
 import logging
 import re
+from math import isnan
 from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
@@ -71,6 +72,8 @@ class EpochLine(LastCallback):
         """Whether the epoch is the best one, and what was saved of it."""
         name = _short(str(checkpoint.monitor))
         before = self._best
+        if isnan(value):
+            return f"{name} is not a number"
         if before is not None and not (value < before if checkpoint.mode == "min" else value > before):
             place = "" if self._best_epoch is None else f" in epoch {self._best_epoch}"
             return f"best {name} {before:.4g}{place}"

@@ -1,6 +1,7 @@
 """A prediction file while it is written, batch after batch in the order of the test file."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from salt.files import hidden_name
 from salt.inputs import JETS, unambiguous
 from salt.sink import Sink
 from salt.tasks import Column, Task
+
+log = logging.getLogger(__name__)
 
 VALID = "valid"
 
@@ -66,6 +69,15 @@ class Scores:
             {name: [(c, np.empty(0, c.dtype)) for c in found] for name, found in columns.items() if name in inputs},
         )
 
+    def spoilt(self) -> Array:
+        """The rows of the jets with a score that is not finite, or whose constituents have one."""
+        found = [np.empty(0, self.rows.dtype)]
+        for name, columns in self.columns.items():
+            for column, values in columns:
+                if column.dtype.startswith("f") and (wrong := ~np.isfinite(values)).any():
+                    found.append(self.rows[wrong] if name == JETS else self.rows[self.members[name][0][wrong]])
+        return np.unique(np.concatenate(found))
+
 
 class PredictionFile:
     """The file, under a hidden name until it is finished.
@@ -103,6 +115,7 @@ class PredictionFile:
         self.columns = columns
         self.limited = limited
         self.next_row = 0
+        self._spoilt: list[int] = []
         _remove_leftovers(path)
         try:
             self.sink = Sink(self.hidden)
@@ -117,6 +130,7 @@ class PredictionFile:
         if (np.diff(scores.rows) <= 0).any() or scores.rows[0] < self.next_row:
             raise AssertionError("test batches must follow the order of the file")
         self._extend(int(scores.rows[-1]) + 1, scores)
+        self._spoilt.extend(scores.spoilt().tolist())
         self.file.flush()
         try:
             self.sink.check()
@@ -185,6 +199,10 @@ class PredictionFile:
             raise self._trouble(error) from None
         finally:
             self.hidden.unlink(missing_ok=True)
+        if self._spoilt:
+            file, row = self.files.locate(self._spoilt[0])
+            jets = "1 jet has" if len(self._spoilt) == 1 else f"{len(self._spoilt)} jets have"
+            log.warning("%s scores that are not finite, the first in row %d of %s", jets, row, self.files.paths[file])
         return self.path
 
     def _trouble(self, error: OSError) -> DataError:

@@ -185,6 +185,8 @@ def test_a_validation_loss_that_is_not_finite_is_said_and_the_training_goes_on(
     assert result.err.count("warning: the loss of task 'jets_classification' is not finite in the validation") == 1
     assert "sample/val.h5" in result.err
     assert "module tasks.jets_classification.head" in result.err
+    assert "val/loss is not a number" in result.err
+    assert "best val/loss so far, saved as epoch001" in result.err
 
 
 def test_the_norm_of_the_gradients_is_logged_when_values_are(command: Command, tmp_path: Path) -> None:
@@ -219,9 +221,11 @@ def test_a_nan_in_one_row_of_one_file_is_named_where_the_survey_did_not_look(
     assert len(lines) == 2
 
 
-@pytest.mark.parametrize("verb", ["validate", "test"])
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
 def test_what_is_scored_is_looked_at_too(command: Command, run_folder: Path, tmp_path: Path, verb: str) -> None:
-    part, name = {"validate": ("val", "validation"), "test": ("test", "test")}[verb]
+    part = "val" if verb == "validate" else "test"
+
+    config = shutil.copytree(run_folder, tmp_path / "run") / "config.yaml"
 
     def scored(value: float, path: Path) -> Result:
         shutil.copy(SAMPLE / f"{part}.h5", path)
@@ -229,10 +233,14 @@ def test_what_is_scored_is_looked_at_too(command: Command, run_folder: Path, tmp
             tracks = file["tracks"][7]
             tracks["valid"][0], tracks["d0"][0] = True, value
             file["tracks"][7] = tracks
-        return command(verb, "--config", str(run_folder / "config.yaml"), f"--data.{part}_file={path.name}")
+        return command(verb, "--config", str(config), f"--data.{part}_file={path.name}")
 
     (first, _) = said(scored(np.inf, tmp_path / "one.h5"))
     assert first == "error: one.h5: variable 'd0' of input 'tracks' is inf in row 7"
     result = scored(3e38, tmp_path / "other.h5")
     assert result.code == 0
-    assert f"is not finite in the {name}, by the jet in row 7 of other.h5\n" in result.err
+    if verb != "predict":
+        name = "validation" if verb == "validate" else verb
+        assert f"is not finite in the {name}, by the jet in row 7 of other.h5\n" in result.err
+    spoilt = "warning: 1 jet has scores that are not finite, the first in row 7 of other.h5\n"
+    assert (spoilt in result.err) == (verb != "validate")
