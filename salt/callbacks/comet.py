@@ -14,6 +14,7 @@ from salt.callbacks.figure_record import to_record
 from salt.comet.content import FIGURES, Settings
 from salt.comet.process import SenderProcess
 from salt.comet.record import Record, new_key, read_record, write_record
+from salt.comet.sdk import has_key
 from salt.errors import ConfigError, unknown
 from salt.metrics.figures import Figure
 
@@ -68,6 +69,11 @@ class Comet(Logger):
         wrong = next((key for key in options or {} if key not in OPTIONS), None)
         if wrong is not None:
             raise ConfigError(unknown("option", wrong, OPTIONS, "in trainer.logger.options"))
+        if online and not has_key():
+            raise ConfigError(
+                "trainer.logger.online is true, and there is no Comet key: set COMET_API_KEY in the environment\n"
+                "without `online` the experiment is kept as an archive where there is no key"
+            )
         key = experiment_key or os.environ.get("COMET_EXPERIMENT_KEY")
         if key is not None and not (key.isalnum() and key.isascii() and 32 <= len(key) <= 50):
             raise ConfigError(f"trainer.logger.experiment_key is '{key}'; it must be 32 to 50 letters and digits")

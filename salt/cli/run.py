@@ -126,9 +126,6 @@ def say_how_to_continue(folder: Path | None) -> None:
 SDK_SETTINGS = {
     # Lightning calls jsonargparse in ways that the newest version no longer likes.
     "JSONARGPARSE_DEPRECATION_WARNINGS": "off",
-    "COMET_DISABLE_AUTO_LOGGING": "1",
-    "COMET_LOGGING_CONSOLE": "ERROR",
-    "COMET_DISPLAY_SUMMARY_LEVEL": "0",
 }
 """Libraries read these when they are imported."""
 

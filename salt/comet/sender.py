@@ -88,16 +88,22 @@ class Sender:
         experiment.log_run(parameters(self.folder, self.settings.config), assets(self.folder), self.settings.attempt)
         self._catch_up(experiment)
         next_step = self._pass_on(experiment)
-        if not experiment.connected or answers() is not None:
+        reason = self._close(experiment)
+        if reason is not None:
+            self.say("offline", reason=f"Comet: {reason}")
             return False
-        self.say("sending")
+        write_record(self.folder, self.record.kept(next_step))
+        return True
+
+    def _close(self, experiment: Experiment) -> str | None:
+        """Waits until all has arrived; what went wrong if it has not."""
+        reason = answers() if experiment.connected else "the connection was lost"
+        if reason is not None:
+            return reason
         try:
-            arrived = within(CLOSING, experiment.end)
-        except Exception:  # Whatever the SDK meets at its end, the archive is the answer to it.
-            return False
-        if arrived:
-            write_record(self.folder, self.record.kept(next_step))
-        return arrived
+            return None if within(CLOSING, experiment.end) else "not all has arrived"
+        except Exception as error:  # Whatever the SDK meets at its end, the archive is the answer to it.
+            return without_key(str(error) or type(error).__name__)
 
     def _listen(self, source: TextIO) -> None:
         """Takes over what the training says as fast as it says it; it has ended where it says nothing more."""
@@ -111,7 +117,10 @@ class Sender:
         self.messages.put(None)
 
     def _open(self) -> Experiment | None:
-        reason = "as asked for" if self.settings.online is False else None if has_key() else "no key"
+        online = self.settings.online
+        if online is None and os.environ.get("COMET_START_ONLINE", "").lower() in ("0", "false"):
+            online = False
+        reason = "as asked for" if online is False else None if has_key() else "no key"
         try:
             reason = reason or answers(PATIENCE, self.ended)
             if reason is None:

@@ -110,6 +110,7 @@ def test_what_a_killed_attempt_has_not_sent_is_sent_by_the_next(tmp_path: Path, 
         process = SenderProcess(settings)
         tell(process, rows[30:])
         process.end()
+        assert process.heard == {"state": "sent"}
         assert {step for _, step in server.metrics(KEY) if step is not None} == set(range(10, 40))
     assert json.loads((tmp_path / "run/comet.json").read_text())["next_step"] == 40
 

@@ -126,6 +126,12 @@ def test_a_misspelt_option_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "nearest: log_env_details" in capsys.readouterr().err
 
 
+def test_a_key_that_is_asked_for_and_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", *SMALL, "--trainer.logger.init_args.online=true"]) == 2
+    assert "no Comet key" in capsys.readouterr().err
+    assert not list(tmp_path.glob("logs/*"))
+
+
 def test_lightnings_comet_is_replaced_and_stays_in_the_config(tmp_path: Path) -> None:
     words = ("--trainer.logger=CometLogger", "--trainer.logger.init_args.project=mine", "--trainer.max_epochs=1")
     assert main(["fit", *SMALL, *words, "--trainer.limit_train_batches=1"]) == 0
