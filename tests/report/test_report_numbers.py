@@ -76,6 +76,15 @@ def test_profiles_are_those_of_the_jets_in_each_bin(case: Any) -> None:
         e = share.passed / share.total
         np.testing.assert_allclose(share.value, e, rtol=NEAR)
         np.testing.assert_allclose(share.error, np.sqrt(e * (1 - e) / share.total), rtol=NEAR)
+        for background in FLAVOURS[1:]:
+            share = profile.shares[background]
+            seen, none = share.passed > 0, (share.passed == 0) & (share.total > 0)
+            e, total = share.passed[seen] / share.total[seen], share.total[seen]
+            np.testing.assert_allclose(share.inverse[seen], 1 / e, rtol=NEAR)
+            np.testing.assert_allclose(share.inverse_error[seen], np.sqrt(e * (1 - e) / total) / e**2, rtol=NEAR)
+            assert np.isinf(share.inverse[none]).all()
+            assert np.isnan(share.inverse_error[~seen]).all()
+            np.testing.assert_allclose((1 - 1 / share.inverse_limit[none]) ** share.total[none], 0.05, rtol=NEAR)
 
 
 def test_reliability_and_confusion_of_jets(case: Any) -> None:
