@@ -101,7 +101,7 @@ def _tagging(taggers: Sequence[Measured], reference: str | None, left_out: dict[
                 f"Rejection of {flavour_name(background)}",
                 "One over the share of jets that pass the cut which keeps a share of the b-jets. Bands are binomial "
                 "errors. The taggers judge the same jets, so their errors have much in common.",
-                partial(draw_tagging.rejection_curves, tagging, background, first),
+                partial(draw_tagging.rejection_curves, taggers, background, first),
                 tables.curves(tagging, background),
             )
     for variable, symbol in (("pt", "pT"), ("eta", "η")):
@@ -115,7 +115,7 @@ def _tagging(taggers: Sequence[Measured], reference: str | None, left_out: dict[
                 f"Dependence on {symbol}",
                 f"Efficiency and rejections of one cut in bins of {symbol}. Errors are binomial. An open triangle is a "
                 "lower limit at 95% confidence, where no jet passes.",
-                partial(draw_tagging.profile, able, variable),
+                partial(draw_tagging.profile, taggers, variable),
                 tables.profile(able, variable),
             )
     yield Panel(
@@ -147,7 +147,7 @@ def _classes(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iterable[
             "Calibration",
             "The share of jets that are of a class, in bins of its probability, with binomial errors. On the diagonal "
             "the probabilities are what they say, for the mix of classes in this sample.",
-            partial(draw_classes.calibration, able),
+            partial(draw_classes.calibration, taggers),
             tables.calibration(able),
         )
         yield Panel(
@@ -184,7 +184,7 @@ def _constituents(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iter
         yield from _origins(dataset, parts)
         found = [(name, c.vertices) for name, c in parts if c.vertices is not None]
         if found:
-            yield from _vertices(dataset, found)
+            yield from _vertices(dataset, found, [t.name for t in taggers])
 
 
 def _origins(dataset: str, parts: Sequence[tuple[str, Constituents]]) -> Iterable[Panel]:
@@ -200,7 +200,8 @@ def _origins(dataset: str, parts: Sequence[tuple[str, Constituents]]) -> Iterabl
             )
 
 
-def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]]) -> Iterable[Panel]:
+def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]], names: Sequence[str]) -> Iterable[Panel]:
+    every = [(name, dict(found).get(name)) for name in names]
     share = 100 * found[0][1].share
     yield Panel(
         f"vertices_{dataset}",
@@ -209,7 +210,7 @@ def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]]) -> Iterable[P
         f"{share:g}% of its constituents make more than {share:g}% of a group. Efficiency: found of all true "
         "secondary vertices. Purity: secondary groups that are a true one. Fake rate: those that are not. A group is "
         "secondary if less than half of it comes from the primary vertex.",
-        partial(draw_vertices.rates, found),
+        partial(draw_vertices.rates, every),
         tables.vertices(found),
     )
     best = max(found[0][1].flavours, key=lambda f: found[0][1].truth[found[0][1].flavours.index(f)].sum())
@@ -218,7 +219,7 @@ def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]]) -> Iterable[P
             f"vertex_efficiency_{dataset}",
             f"Secondary vertices of {dataset} against pT",
             f"Efficiency in {flavour_name(best)}, the class with most true secondary vertices.",
-            partial(draw_vertices.efficiency, found, best),
+            partial(draw_vertices.efficiency, every, best),
             tables.vertex_efficiency(found),
         )
     if any(v.mass_right is not None and v.mass_right.sum() for _, v in found):
@@ -228,7 +229,7 @@ def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]]) -> Iterable[P
             "Invariant mass of the constituents of a group, each with the mass of a pion, normalised. Full lines: "
             "groups that are a true secondary vertex; dotted: the true vertices; dashed: fakes. The first and last bin "
             "hold what lies outside.",
-            partial(draw_vertices.masses, found),
+            partial(draw_vertices.masses, every),
             tables.masses(found),
         )
 
@@ -236,12 +237,13 @@ def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]]) -> Iterable[P
 def _residuals(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iterable[Panel]:
     for variable in dict.fromkeys(r.variable for t in taggers for r in t.residuals):
         named = [(t.name, r) for t in taggers for r in t.residuals if r.variable == variable]
+        every = [(t.name, dict(named).get(t.name)) for t in taggers]
         yield Panel(
             f"residuals_{variable}",
             f"Residuals of {variable}",
             "Bias is the median, resolution half the distance of the quantiles at 16% and 84%. The first and last bin "
             "hold what lies outside.",
-            partial(draw_residuals.distribution, named),
+            partial(draw_residuals.distribution, every),
             tables.residuals(named),
         )
         if all(len(r.pt_edges) for _, r in named):
@@ -250,7 +252,7 @@ def _residuals(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iterabl
                 f"Bias and resolution of {variable}",
                 "In bins of the jet's pT. Errors are those of Gaussian residuals: 1.260 s/√N of the bias and "
                 "0.964 s/√N of the resolution s.",
-                partial(draw_residuals.against_pt, named),
+                partial(draw_residuals.against_pt, every),
                 None,
             )
         else:

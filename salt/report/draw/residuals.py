@@ -1,42 +1,49 @@
 """Pictures of regressions."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from matplotlib.figure import Figure
 
-from salt.report.draw.style import MARKERS, error_points, figure, pt_axis, steps, tagger_colour
+from salt.report.draw.style import error_points, figure, pt_axis, steps, tagger_colour
 from salt.report.residuals import Residuals
 
+Named: TypeAlias = Sequence[tuple[str, Residuals | None]]
+"""All taggers of a sample, those without a regression too, so that each has its colour in all pictures."""
 
-def distribution(named: Sequence[tuple[str, Residuals]]) -> Figure:
+
+def distribution(named: Named) -> Figure:
     """The residuals of one variable."""
     made = figure(7, 4.2)
     axes = made.subplots()
     for position, (name, found) in enumerate(named):
+        if found is None:
+            continue
         bias, width = found.overall.bias[0], found.overall.resolution[0]
         label = f"{name}: bias {bias:.3g}, resolution {width:.3g}"
         steps(axes, found.histogram, found.edges, color=tagger_colour(position), label=label, linewidth=1.6)
     axes.axvline(0, color="#888888", linewidth=1)
     axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
-    axes.set_xlabel(_label(named[0][1]))
+    axes.set_xlabel(_label(_first(named)))
     axes.set_ylabel("normalised jets")
     axes.legend(loc="upper right")
     return made
 
 
-def against_pt(named: Sequence[tuple[str, Residuals]]) -> Figure:
+def against_pt(named: Named) -> Figure:
     """Bias and resolution in bins of the jet's pt."""
     made = figure(7, 5.4)
     upper, lower = made.subplots(2, 1, sharex=True)
     for position, (name, found) in enumerate(named):
-        style = {"color": tagger_colour(position), "fmt": MARKERS[position % len(MARKERS)], "label": name}
-        spread = found.in_bins
-        error_points(upper, found.pt_edges, spread.bias, spread.bias_error, **style)
-        error_points(lower, found.pt_edges, spread.resolution, spread.resolution_error, **style)
+        if found is None:
+            continue
+        spread, place = found.in_bins, (position, len(named))
+        error_points(upper, found.pt_edges, spread.bias, spread.bias_error, *place, name)
+        error_points(lower, found.pt_edges, spread.resolution, spread.resolution_error, *place, name)
     upper.axhline(0, color="#888888", linewidth=1)
     lower.set_ylim(0, 1.2 * lower.get_ylim()[1])
     pt_axis(lower)
-    unit = _unit(named[0][1])
+    unit = _unit(_first(named))
     upper.set_ylabel(f"bias{unit}")
     lower.set_ylabel(f"resolution{unit}")
     for axes in (upper, lower):
@@ -44,6 +51,10 @@ def against_pt(named: Sequence[tuple[str, Residuals]]) -> Figure:
     if len(named) > 1:
         upper.legend(loc="best")
     return made
+
+
+def _first(named: Named) -> Residuals:
+    return next(found for _, found in named if found is not None)
 
 
 def _label(found: Residuals) -> str:

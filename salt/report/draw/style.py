@@ -117,13 +117,32 @@ def steps(axes: Axes, counts: Ints, edges: Floats, **style: Any) -> None:
     axes.stairs(density, edges, **style)
 
 
-def error_points(axes: Axes, edges: Floats, value: Floats, error: Floats, **style: Any) -> None:
-    """Points in the middle of bins, with the widths of the bins and errors; those that are not finite are left out."""
-    middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+def error_points(axes: Axes, edges: Floats, value: Floats, error: Floats, position: int, num: int, name: str) -> None:
+    """Points of a tagger in bins, with errors and a bar from edge to edge; those that are not finite are left out.
+
+    Args:
+        axes: Where to draw.
+        edges: [K + 1] of the bins.
+        value: [K].
+        error: [K].
+        position: The number of the tagger; each has its own place in a bin.
+        num: How many taggers there are.
+        name: For the legend.
+    """
+    middle = middles(edges, position, num)
     seen = np.isfinite(value) & np.isfinite(error)
     if seen.any():
-        style = {"fmt": "o", "markersize": 4, "capsize": 0, **style}
-        axes.errorbar(middle[seen], value[seen], yerr=error[seen], xerr=half[seen], **style)
+        widths = np.stack([middle - edges[:-1], edges[1:] - middle])[:, seen]
+        fmt, colour = MARKERS[position % len(MARKERS)], tagger_colour(position)
+        options: dict[str, Any] = {"fmt": fmt, "markersize": 4, "capsize": 0, "color": colour, "label": name}
+        axes.errorbar(middle[seen], value[seen], yerr=error[seen], xerr=widths, **options)
+
+
+def middles(edges: Floats, position: int, num: int) -> Floats:
+    """[K] the places of a tagger in bins: beside each other, so that none hides another."""
+    shift = 0.3 * (2 * position - num + 1) / (num - 1) if num > 1 else 0.0
+    middle: Floats = (edges[1:] + edges[:-1]) / 2 + shift * np.diff(edges) / 2
+    return middle
 
 
 def grid_of(made: Figure, num: int, columns: int, **options: Any) -> Sequence[Axes]:

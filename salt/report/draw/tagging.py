@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 from salt.rejection import Floats, Rejection
 from salt.report.draw.style import (
-    MARKERS,
     error_points,
     figure,
     flavour_colour,
     grid_of,
+    middles,
     note,
     plain_log,
     pt_axis,
@@ -91,7 +91,7 @@ def profile(taggers: Sequence[Measured], variable: str) -> Figure:
             one = found.get(tagger.name)
             if one is None or flavour not in one.shares:
                 continue
-            _profile_line(axes, flavour, one.shares[flavour], one.edges, tagger.name, position)
+            _profile_line(axes, flavour, one.shares[flavour], one.edges, tagger.name, (position, len(taggers)))
         if flavour == SIGNAL:
             axes.set_ylim(0, 1.09)
         else:
@@ -110,15 +110,19 @@ def profile(taggers: Sequence[Measured], variable: str) -> Figure:
     return made
 
 
-def _profile_line(axes: Axes, flavour: str, share: Share, edges: Floats, name: str, position: int) -> None:
-    style = {"color": tagger_colour(position), "fmt": MARKERS[position % len(MARKERS)]}
+def _profile_line(axes: Axes, flavour: str, share: Share, edges: Floats, name: str, place: tuple[int, int]) -> None:
     if flavour == SIGNAL:
-        error_points(axes, edges, share.value, share.error, label=name, **style)
+        error_points(axes, edges, share.value, share.error, *place, name)
         return
-    error_points(axes, edges, share.inverse, share.inverse_error, label=name, **style)
+    error_points(axes, edges, share.inverse, share.inverse_error, *place, name)
     none = np.isinf(share.inverse)
-    middle = (edges[1:] + edges[:-1]) / 2
-    axes.plot(middle[none], share.inverse_limit[none], "^", color=style["color"], markerfacecolor="none")
+    axes.plot(
+        middles(edges, *place)[none],
+        share.inverse_limit[none],
+        "^",
+        color=tagger_colour(place[0]),
+        markerfacecolor="none",
+    )
 
 
 def _rejection_range(shares: Sequence[Share]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Pictures of found vertices."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,14 +21,19 @@ from salt.report.flavours import flavour_name
 from salt.report.shares import Share
 from salt.report.vertices import MASS_BINS, Vertices
 
+Named: TypeAlias = Sequence[tuple[str, Vertices | None]]
+"""All taggers of a sample, those without vertices too, so that each has its colour in all pictures."""
 
-def rates(named: Sequence[tuple[str, Vertices]]) -> Figure:
+
+def rates(named: Named) -> Figure:
     """Efficiency, purity and fake rate of secondary vertices in each class of jets."""
-    flavours = list(dict.fromkeys(f for _, v in named for f in v.flavours))
+    flavours = list(dict.fromkeys(f for _, v in named if v is not None for f in v.flavours))
     made = figure(9, 3.8)
     what = ("efficiency", "purity", "fake rate")
     for axes, title in zip(made.subplots(1, 3, sharey=True), what, strict=True):
         for position, (name, found) in enumerate(named):
+            if found is None:
+                continue
             share = {"efficiency": found.efficiency, "purity": found.purity, "fake rate": found.fakes}[title]
             rows = [found.flavours.index(f) if f in found.flavours else -1 for f in flavours]
             offset = 0.14 * (position - (len(named) - 1) / 2)
@@ -47,20 +53,19 @@ def rates(named: Sequence[tuple[str, Vertices]]) -> Figure:
         axes.set_ylim(0, 1.15)
         axes.grid(alpha=0.25, axis="y")
         axes.set_title(title)
-        if title == "purity" and len(named) > 1:
-            axes.legend(loc="best", fontsize=10)
+    if len(named) > 1:
+        made.legend(*made.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(4, len(named)))
     return made
 
 
-def efficiency(named: Sequence[tuple[str, Vertices]], flavour: str) -> Figure:
+def efficiency(named: Named, flavour: str) -> Figure:
     """The efficiency of secondary vertices against the jet's pt."""
     made = figure(7, 4.2)
     axes = made.subplots()
     for position, (name, found) in enumerate(named):
-        if flavour in found.flavours:
+        if found is not None and flavour in found.flavours:
             share: Share = found.efficiency_in_bins(flavour)
-            style = {"color": tagger_colour(position), "fmt": MARKERS[position % len(MARKERS)], "label": name}
-            error_points(axes, found.edges, share.value, share.error, **style)
+            error_points(axes, found.edges, share.value, share.error, position, len(named), name)
     axes.set_ylim(0, 1.2)
     pt_axis(axes)
     axes.set_ylabel("secondary vertices found")
@@ -70,9 +75,9 @@ def efficiency(named: Sequence[tuple[str, Vertices]], flavour: str) -> Figure:
     return made
 
 
-def masses(named: Sequence[tuple[str, Vertices]]) -> Figure:
+def masses(named: Named) -> Figure:
     """The mass of groups that are true secondary vertices, and of those that are not, with the true vertices."""
-    drawn = [(name, v) for name, v in named if v.mass_right is not None]
+    drawn = [(name, v) for name, v in named if v is not None and v.mass_right is not None]
     columns = min(2, len(drawn))
     made = figure(7 if columns == 1 else 10, 4.2 * -(-len(drawn) // columns))
     for axes, (name, found) in zip(grid_of(made, len(drawn), columns), drawn, strict=True):
