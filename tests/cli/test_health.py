@@ -108,9 +108,23 @@ def test_a_head_that_overflows_is_named_and_the_last_good_state_kept(
     assert '"outcome": "failed"' in (folder / "lineage.json").read_text()
 
 
+def apart(*words: str) -> Result:
+    """A command in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "salt", *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
 @pytest.mark.slow
-def test_it_is_named_in_compiled_models_too(command: Command) -> None:
-    (first, second, _) = said(command("fit", "--config", "simple", *SMALL, "--compile", *swell()))
+def test_it_is_named_in_compiled_models_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (first, second, _) = said(apart("fit", "--config", "simple", *SMALL, "--compile", *swell()))
     assert "'jets_classification' is not finite in batch 4 of epoch 1 (step 4), by every jet" in first
     assert "comes from module tasks.jets_classification.head.jets" in second
 
@@ -149,17 +163,9 @@ def test_two_processes_end_with_one_message_whichever_has_the_jet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["fit", "--config", "simple", *sick_files(tmp_path), "--trainer.devices=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "salt", *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    check_sick_jet(said(Result(done.returncode, done.stdout, done.stderr)))
-    assert done.stderr.count("not finite in") == 1
+    result = apart("fit", "--config", "simple", *sick_files(tmp_path), "--trainer.devices=2")
+    check_sick_jet(said(result))
+    assert result.err.count("not finite in") == 1
 
 
 @pytest.mark.parametrize("flags", [["--trainer.accumulate_grad_batches=2"], ["--trainer.precision=bf16-mixed"]])
