@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,12 +37,13 @@ class Points(HasTensors):
     def sorted(self, k: int) -> tuple[Tensor, Tensor]:
         """The different values of list k that stand for something, ascending [N], and the entries of each [N, W]."""
         real = self.weight[k].sum(-1) > 0
-        value, order = self.value[k][real].sort()
-        weight = self.weight[k][real][order]
-        first = torch.ones_like(value, dtype=torch.bool)
-        first[1:] = value[1:] != value[:-1]
-        sums = weight.new_zeros((int(first.sum()), weight.shape[-1])).index_add_(0, first.cumsum(0) - 1, weight)
-        return value[first], sums
+        value, weight = self.value[k][real], self.weight[k][real]
+        order = _order(value)
+        value, weight = value[order], weight[order]
+        last = torch.ones_like(value, dtype=torch.bool)
+        last[:-1] = value[1:] != value[:-1]
+        up_to = weight.cumsum(0)[last]
+        return value[last], up_to.diff(dim=0, prepend=torch.zeros_like(up_to[:1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,11 @@ class Sample(HasTensors):
         kinds = torch.arange(self.kinds, device=self.kind.device)
         single = Points(self.values.T, (self.kind.T[..., None] == kinds).double())
         return single if self.groups is None else _joined([self.groups, single])
+
+
+def _order(value: Tensor) -> Tensor:
+    """What sorts; on a CPU NumPy is several times as fast as PyTorch."""
+    return torch.from_numpy(np.argsort(value.numpy())) if value.device.type == "cpu" else value.argsort()
 
 
 def _joined(parts: Sequence[Points]) -> Points:
