@@ -230,11 +230,12 @@ def _on_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     return host, ready
 
 
-def _norm(gradients: Sequence[Tensor], device: torch.device) -> Tensor:
+def _norm(gradients: list[Tensor], device: torch.device) -> Tensor:
     """As PyTorch's `get_total_norm`, which takes a quarter longer."""
     if not gradients:
         return torch.zeros((), device=device)
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return total
 
 
 def _norms_of_parts(tagger: Tagger) -> dict[str, Tensor]:
