@@ -157,6 +157,10 @@ class _Guard:
 
 
 def say(text: str) -> None:
-    """Writes a line to standard error from where logging could be in the middle of another."""
+    """Writes a line to standard error from where logging could be in the middle of another.
+
+    In a terminal it begins below the ``^C`` that the terminal shows, and below a bar.
+    """
     with suppress(OSError):
-        os.write(2, f"{text}\n".encode())
+        before = "\n" if os.isatty(2) else ""
+        os.write(2, f"{before}{text}\n".encode())
