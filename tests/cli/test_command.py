@@ -50,9 +50,11 @@ def test_a_run_leaves_what_is_needed_to_repeat_it(run_folder: Path) -> None:
         "ckpts",
         "config.yaml",
         "lineage.json",
+        "loss_weights.yaml",
         "metadata.yaml",
         "metrics.csv",
         "norm_dict.yaml",
+        "simple.ckpt",
     ]
     checkpoints = sorted(p.name for p in (run_folder / "ckpts").iterdir())
     assert checkpoints[-1] == "last.ckpt"
