@@ -17,6 +17,9 @@ from salt.report.vertices import Momenta, Vertices, count_vertices
 VERTEX = "VertexIndex"
 TRUE_VERTEX = "ftagTruthVertexIndex"
 
+IN_GEV = {"MeV": 1e-3, "GeV": 1.0}
+"""Units of momenta that files may name."""
+
 
 @dataclass(frozen=True, eq=False)
 class Constituents:
@@ -46,7 +49,7 @@ class JetTruth:
         flavour: [B] index among them, -1 for none or a jet that was not scored.
         pt: [B] in GeV, NaN where unknown.
         eta: [B], NaN where unknown.
-        to_gev: What a momentum of the files is multiplied with.
+        to_gev: What makes GeV of a momentum; NaN if that is not known.
         edges: Bins of pt.
         vertex_share: What share makes a group a vertex.
     """
@@ -77,6 +80,9 @@ def measure_constituents(file: Predictions, dataset: str, tagger: str, jets: Jet
         reasons["masses"] = (
             f"'{dataset}' has no momenta: pt or qOverP, eta or deta or theta, and phi or dphi are needed"
         )
+    gev = _to_gev(file, dataset, need[0] if need else "", jets.to_gev)
+    if need and np.isnan(gev):
+        reasons["masses"], need = f"no file names the unit of '{need[0]}' of '{dataset}', or has the pt of jets", None
     wanted = [*probabilities.values(), *([label] if probabilities else []), *(need or [])]
     wanted += [f for f in (vertex, TRUE_VERTEX) if vertex and f]
     counts: Ints | None = None
@@ -90,7 +96,7 @@ def measure_constituents(file: Predictions, dataset: str, tagger: str, jets: Jet
             found = confusion(p, _indices(block[label][used], names, list(probabilities)))
             counts = found if counts is None else counts + found
         if vertex:
-            part = _vertices(block, used, vertex, jets, start, need)
+            part = _vertices(block, used, vertex, jets, start, (need, gev))
             vertices = part if vertices is None else vertices + part
     classes = None if counts is None else Classes(tuple(probabilities), counts)
     return Constituents(dataset, label if probabilities else "", classes, vertices, reasons)
@@ -142,6 +148,11 @@ def _momentum_fields(fields: list[str], jet_eta: bool) -> list[str] | None:
     return [*size, *polar, *azimuth] if size and polar and azimuth else None
 
 
+def _to_gev(file: Predictions, dataset: str, field: str, usual: float) -> float:
+    """What makes GeV of the momenta of constituents, which are in the unit of the jets if nothing else is said."""
+    return IN_GEV.get(file.unit(dataset, field).removeprefix("1/"), usual)
+
+
 def _momenta(
     block: Mapping[str, Array], used: NDArray[np.bool_], need: list[str], eta_T: Floats, gev: float
 ) -> Momenta:
@@ -157,11 +168,17 @@ def _momenta(
 
 
 def _vertices(
-    block: Mapping[str, Any], used: NDArray[np.bool_], vertex: str, jets: JetTruth, start: int, need: list[str] | None
+    block: Mapping[str, Any],
+    used: NDArray[np.bool_],
+    vertex: str,
+    jets: JetTruth,
+    start: int,
+    how: tuple[list[str] | None, float],
 ) -> Vertices:
     rows = slice(start, start + len(used))
     jet_T = np.nonzero(used)[0].astype(np.int64)
-    momenta = _momenta(block, used, need, jets.eta[rows][jet_T], jets.to_gev) if need else None
+    need, gev = how
+    momenta = _momenta(block, used, need, jets.eta[rows][jet_T], gev) if need else None
     return count_vertices(
         jet_T,
         block[TRUE_VERTEX][used].astype(np.int64),

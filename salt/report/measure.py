@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from salt.errors import DataError, unknown
 from salt.inputs import JETS
 from salt.rejection import Floats, Fractions
-from salt.report.constituents import Constituents, JetTruth, measure_constituents
+from salt.report.constituents import IN_GEV, Constituents, JetTruth, measure_constituents
 from salt.report.files import Array, Predictions, classes_of
 from salt.report.flavours import in_order
 from salt.report.jets import (
@@ -193,12 +193,13 @@ def _jet_label(file: Predictions, tagger: str, wanted: str | None) -> tuple[str,
     labels = file.labels(JETS)
     if wanted is not None and wanted not in labels:
         raise DataError(unknown("label", wanted, labels, f"in '{JETS}' of {file.path} and its test file"))
-    best: tuple[str, dict[int, str], dict[str, str]] = ("", {}, {})
+    first = wanted or next(iter(labels), "")
+    best: tuple[str, dict[int, str], dict[str, str]] = (first, labels.get(first, {}), {})
     for label, names in labels.items():
         columns = classes_of(names, tagger, file.columns(JETS))
         if (wanted is None or label == wanted) and len(columns) > len(best[2]):
             best = (label, names, columns)
-    if not best[2] and not _regressed(file, tagger):
+    if not best[2] and f"{tagger}_pb" in file.columns(JETS):
         raise DataError(
             f"{file.path} does not say of which class its jets are, and no test file of it is known\n"
             "write HadronConeExclTruthLabelID into it by the variables of the PredictionWriter"
@@ -221,10 +222,12 @@ def _truth(codes: Array, names: Mapping[int, str], flavours: tuple[str, ...]) ->
 
 
 def _pt_unit(file: Predictions, table: Mapping[str, Array]) -> tuple[float, str]:
-    """What makes GeV of a pt, and a note if that is a guess."""
+    """What makes GeV of a pt, NaN if that is not known, and a note if it is a guess."""
     named = file.unit(JETS, "pt")
-    if named in ("MeV", "GeV") or "pt" not in table or not len(table["pt"]):
-        return (1e-3 if named == "MeV" else 1.0), ""
+    if named in IN_GEV:
+        return IN_GEV[named], ""
+    if "pt" not in table or not len(table["pt"]):
+        return float("nan"), ""
     median = float(np.nanmedian(table["pt"]))
     unit, factor = ("MeV", 1e-3) if median > 1000 else ("GeV", 1.0)
     return factor, f"pt is taken to be in {unit}: its median is {median:.4g}, and no file names the unit"

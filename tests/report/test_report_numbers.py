@@ -1,8 +1,10 @@
 """The numbers of the report against independent computations from the same file."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -177,3 +179,26 @@ def test_errors_of_bias_and_resolution_are_those_of_gaussian_residuals() -> None
     for what in ("bias", "resolution"):
         scatter = np.std([getattr(s, what)[0] for s in spreads])
         assert np.mean([getattr(s, f"{what}_error")[0] for s in spreads]) == pytest.approx(scatter, rel=0.1)
+
+
+def test_a_model_of_tracks_alone(tmp_path: Path) -> None:
+    tables = make_test_file(tmp_path / "test.h5", 300)
+    copied = ["flavour_label"]
+    make_predictions(tmp_path / "p.h5", tables, "trk", [tmp_path / "test.h5"], copied=copied, parts=["tracks"])
+    found = measure(Predictions(tmp_path / "p.h5"), "trk", "trk", Wishes())
+    assert found.classes is None
+    assert sum(found.counts.values()) == 300
+    (tracks,) = found.constituents
+    assert tracks.reasons == {}
+    assert tracks.vertices is not None
+    assert tracks.vertices.mass_right is not None
+    # Without the test file's pt of jets nobody knows the unit of the tracks' momenta.
+    with h5py.File(tmp_path / "test.h5", "r+") as file:
+        jets = file["jets"][:]
+        del file["jets"], file.attrs["units"]
+        file["jets"] = jets[["eta", "flavour_label"]]
+        file["jets"].attrs["flavour_label"] = list(FLAVOURS)
+    (tracks,) = measure(Predictions(tmp_path / "p.h5"), "trk", "trk", Wishes()).constituents
+    assert list(tracks.reasons) == ["masses"]
+    assert tracks.vertices is not None
+    assert tracks.vertices.mass_right is None
