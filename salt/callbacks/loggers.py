@@ -41,8 +41,17 @@ class Loggers(Callback):
         self._left: tuple[int, Mapping[str, Figure]] | None = None
 
     @rank_zero_only
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Hands over the config, before Lightning has the loggers write down what they know of it."""
+        if self.attempt is None:
+            return
+        values = {each.key: each.new for each in differences({}, yaml.safe_load(self.config))}
+        for logger in trainer.loggers:
+            logger.log_hyperparams(values)
+
+    @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hands over the config; Comet finds it, and more, in the run folder."""
+        """Lets Comet begin, which finds the config, and more, in the run folder."""
         if self.attempt is None:
             return
         self._began = time.monotonic()
@@ -56,8 +65,6 @@ class Loggers(Callback):
                     trainer.global_step,
                     run_of(Path(parent.checkpoint)) if parent is not None else None,
                 )
-            else:
-                logger.log_hyperparams({each.key: each.new for each in differences({}, yaml.safe_load(self.config))})
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -41,11 +43,22 @@ def only_run(root: Path) -> Path:
     return folder
 
 
+BEGIN = Comet.begin
+
+
+def begin_and_wait(logger: Comet, *args: Any) -> None:
+    """Begins, and lets a training of a second last until Comet has answered."""
+    BEGIN(logger, *args)
+    while logger._process is not None and not logger._process.heard:
+        time.sleep(0.05)
+
+
 def test_one_experiment_over_all_attempts_online(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PL_TRAINER__LOGGER__API_KEY", KEY)
     monkeypatch.setenv("PL_TRAINER__LOGGER_WORKSPACE", "physics")
+    monkeypatch.setattr(Comet, "begin", begin_and_wait)
     with StandIn() as server:
         monkeypatch.setenv("COMET_URL_OVERRIDE", server.url)
         look = (
