@@ -117,7 +117,7 @@ class StandIn:
         if path.endswith("isAlive/ver"):
             return 200, {"version": "3.50.0"}
         if re.search(r"logger/(add|get)/run$", path):
-            key = request.json["experimentKey"]
+            key = request.json.get("experimentKey") or request.json["previousExperiment"]
             if path.endswith("add/run") and key in self.known and not request.json["getOrCreateEnabled"]:
                 return 400, {"msg": "experiment already exists", "code": 400, "sdk_error_code": 90999}
             self.known.add(key)
