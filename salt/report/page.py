@@ -123,13 +123,18 @@ def _panel(panel: PagePanel) -> dict[str, Any]:
 def _table(table: Table) -> dict[str, Any]:
     """Without columns that are empty."""
     kept = [i for i in range(len(table.columns)) if any(not _is_nan(row[i]) for row in table.rows)]
-    numeric = [all(not isinstance(row[i], str) for row in table.rows) for i in kept]
+    numeric = [all(_is_number(row[i]) for row in table.rows) for i in kept]
     return {
         "heads": [{"name": table.columns[i], "number": n} for i, n in zip(kept, numeric, strict=True)],
         "rows": [
             [{"text": shown(row[i]), "number": n} for i, n in zip(kept, numeric, strict=True)] for row in table.rows
         ],
     }
+
+
+def _is_number(cell: Cell) -> bool:
+    """Whether it is one, be it with an error or as a limit."""
+    return not isinstance(cell, str) or cell[:1].isdigit() or cell.startswith(">")
 
 
 def shown(cell: Cell) -> str:

@@ -1,5 +1,6 @@
 """The numbers of the report as tables, for CSV and JSON files and, some of them, for the page."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -75,10 +76,16 @@ def working_points_shown(taggers: Sequence[Measured]) -> Table:
             point = tagger.tagging.points.get(background) if tagger.tagging else None
             if point is not None:
                 triples = zip(point.value, point.error, point.passed, strict=True)
-                cells = [f"{v:.4g} ± {e:.2g}" if n else f"> {point.lower_limit:.3g}" for v, e, n in triples]
+                cells = [with_error(v, e) if n else f"> {point.lower_limit:.3g}" for v, e, n in triples]
                 rows.append((flavour_name(background), tagger.name, *cells))
     heads = [f"{100 * efficiency:g}% b" for efficiency in WORKING_POINTS]
     return Table(("rejection of", "tagger", *heads), tuple(rows))
+
+
+def with_error(value: float, error: float) -> str:
+    """A number with as many digits as its error has with two of its own."""
+    digits = max(0, 1 - math.floor(math.log10(error))) if 0 < error < math.inf else 2
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def curves(taggers: Sequence[Measured], background: str) -> Table:

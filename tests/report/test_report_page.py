@@ -20,6 +20,7 @@ from salt.rejection import Fractions
 from salt.report.build import Order, samples
 from salt.report.files import Predictions
 from salt.report.measure import Wishes
+from salt.report.tables import with_error
 
 PAGE_HEIGHT = 12000
 
@@ -93,8 +94,15 @@ def test_a_page_holds_its_pictures_and_numbers(files: Path, capsys: pytest.Captu
     with (files / "report/numbers/two/working_points.csv").open() as file:
         lines = list(csv.reader(file))
     assert [[str(cell) for cell in row[:6]] for row in rows] == [line[:6] for line in lines[1:]]
-    assert f"{rows[0][4]:.4g} ± {rows[0][5]:.2g}" in page.text
+    assert with_error(rows[0][4], rows[0][5]) in page.text
     assert not [p for p in files.iterdir() if p.name.startswith(".")]
+
+
+def test_numbers_are_written_with_the_digits_that_their_errors_leave() -> None:
+    assert with_error(12.6528, 0.8740) == "12.65 ± 0.87"
+    assert with_error(1542.857, 582.95) == "1543 ± 583"
+    assert with_error(2.69239, 0.07087) == "2.692 ± 0.071"
+    assert with_error(1.0, 0.0) == "1.00 ± 0.00"
 
 
 def test_taggers_of_the_same_jets_stand_together(files: Path) -> None:
