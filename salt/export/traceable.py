@@ -25,6 +25,9 @@ Functions = Mapping[Callable[..., Any], Callable[..., Any]]
 PARTS = (16, 4)
 """Of many jets the longest sixteenth, and the longest quarter, are padded apart from the others."""
 
+ADDED = max(PARTS)
+"""So many empty jets are added."""
+
 
 def of_one_jet() -> Functions:
     """For each marked function what replaces it where a batch is one jet."""
@@ -136,26 +139,29 @@ def _size(scalar: Tensor) -> int:
 def _plan_of_many(x: Ragged, *_: int) -> Plan:
     """Jets sorted by length and cut into three rectangles, of few long and many short ones, each padded to its longest.
 
-    What is padded shows any constituent: its results are not read.
+    Some empty jets are added, so that no rectangle is empty: ONNX Runtime cannot reshape one. What is padded shows a
+    constituent of zeros after the last one.
     """
-    jets, total = x.num_jets, x.values.shape[0]
-    counts, order = x.counts.sort(descending=True)
+    total = x.values.shape[0]
+    counts, order = torch.cat([x.counts, x.counts.new_zeros(ADDED)]).sort(descending=True)
+    starts_of_jets = torch.cat([x.offsets[:-1], x.offsets.new_zeros(ADDED)]).index_select(0, order)
+    jets = x.num_jets + ADDED
     edges = [0, *(jets // part for part in PARTS), jets]
-    buckets, shown, starts = [], [], []
+    buckets, shown, slots = [], [], []
     size = 0
     for first, last in pairwise(edges):
-        counts_b, jets_b = counts[first:last], order[first:last]
-        length = _size(torch.cat([counts_b, counts_b.new_zeros(1)]).max())
+        counts_b1, start_b1 = counts[first:last, None], starts_of_jets[first:last, None]
+        length = _size(counts_b1.max().clamp(min=2))
         place_N = torch.arange(length)
-        shown.append((x.offsets.index_select(0, jets_b)[:, None] + place_N).clamp(max=total - 1))
-        starts.append(torch.arange(last - first) * length + size)
-        real_bN = place_N < counts_b[:, None]
-        mask_b1N = torch.zeros(real_bN.shape).masked_fill(~real_bN, -torch.inf)[:, None]
+        shown.append(torch.where(place_N < counts_b1, start_b1 + place_N, total))
+        slots.append(torch.arange(last - first) * length + size)
+        used_bN = place_N < counts_b1.clamp(min=1)
+        mask_b1N = torch.zeros(used_bN.shape).masked_fill(~used_bN, -torch.inf)[:, None]
         buckets.append(Bucket(last - first, length, mask_b1N))
         size = size + (last - first) * length
-    start_of_jet = torch.zeros_like(order).scatter(0, order, torch.cat(starts))
+    slot_of_jet = torch.zeros_like(order).scatter(0, order, torch.cat(slots))
     place_T = torch.arange(total) - x.offsets.index_select(0, x.jet_T)
-    inverse = start_of_jet.index_select(0, x.jet_T) + place_T
+    inverse = slot_of_jet.index_select(0, x.jet_T) + place_T
     return _Rectangles(tuple(buckets), inverse=inverse, shown=tuple(shown))
 
 
@@ -164,11 +170,12 @@ class _Rectangles(Plan):
     """A plan that fills each rectangle by itself, since a tracer cannot know that their sizes add up.
 
     Args:
-        shown: For each bucket the [b, L] constituents that its slots show.
+        shown: For each bucket the [b, L] constituents that its slots show; T for the one of zeros.
     """
 
     shown: tuple[Tensor, ...] = ()
 
     def split(self, values: Tensor) -> list[Tensor]:
         """[T, ...] values to a [b, L, ...] rectangle for each bucket."""
-        return [values.index_select(0, x.flatten()).reshape(*x.shape, *values.shape[1:]) for x in self.shown]
+        more = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
+        return [more.index_select(0, x.flatten()).reshape(*x.shape, *values.shape[1:]) for x in self.shown]
