@@ -14,6 +14,7 @@ Trains jet taggers on HDF5 files of simulated jets.
   test       score a labelled file:    main test --config logs/RUN/config.yaml --data.test_file test.h5
   predict    score any file:           main predict --config logs/RUN/config.yaml --data.test_file data.h5
   validate   losses and metrics of a checkpoint on the validation file
+  norm       normalisation and class weights of files: main norm train.h5 --out prep
   simulate   make training, validation and test files with Pythia
   runs       list, show and compare trainings and their ancestry: main runs tree
   stage      list or remove what lies on fast storage: main stage list /dev/shm/$USER
@@ -91,6 +92,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[1:])
 
+    def norm(words: list[str]) -> int:
+        from salt.commands.norm import run
+
+        return run(words[1:])
+
     def report(words: list[str]) -> int:
         from salt.commands.report import run
 
@@ -117,7 +123,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         return run(words[1:])
 
     trainers = dict.fromkeys(("fit", "validate", "test", "predict"), trainer)
-    readers = {"compare": compare, "rejection": rejection, "report": report, "runs": runs}
+    readers = {"compare": compare, "norm": norm, "rejection": rejection, "report": report, "runs": runs}
     return {**trainers, **readers, "export": export, "simulate": simulate, "stage": stage}
 
 

@@ -69,6 +69,12 @@ def dump_norms(scales: Mapping[str, Mapping[str, Scale]], path: Path) -> None:
     path.write_text(yaml.safe_dump(tables, sort_keys=False), encoding="utf-8")
 
 
+def dump_class_weights(weights: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """Writes class weights as YAML: for each dataset and label a list, in the order of the codes."""
+    tables = {name: {label: list(values) for label, values in table.items()} for name, table in weights.items()}
+    path.write_text(yaml.safe_dump(tables, sort_keys=False), encoding="utf-8")
+
+
 def load_class_weights(
     path: Path, inputs: Mapping[str, Input], codes: Mapping[Target, Sequence[tuple[int, str]]]
 ) -> dict[Target, tuple[float, ...]]:

@@ -1,6 +1,6 @@
 """One pass over some jets before training: means, deviations, class counts, and fingerprints of jets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,13 +97,20 @@ def has_numbers(source: Source) -> bool:
     return set(NUMBERS) <= set(source.fields(source.inputs[JETS].dataset_of(JETS)))
 
 
-def survey(source: Source, by_number: bool, most: int = SURVEY_JETS) -> Survey:
+def survey(
+    source: Source,
+    by_number: bool | None,
+    most: int = SURVEY_JETS,
+    told: Callable[[float], object] = lambda jets: None,
+) -> Survey:
     """Reads at most `most` jets in evenly spread blocks, or all if there are fewer.
 
     Args:
         source: The jets.
-        by_number: Whether jets are told apart by event and jet number; otherwise by what is read of them.
+        by_number: Whether jets are told apart by event and jet number; otherwise by what is read of them. None makes
+            no fingerprints, and the memory does not grow with the jets then.
         most: How many to read.
+        told: Is told how many more have been read.
 
     Raises:
         DataError: A value or a label that is read cannot be used.
@@ -112,8 +119,10 @@ def survey(source: Source, by_number: bool, most: int = SURVEY_JETS) -> Survey:
     counts = {t: np.zeros(len(t.classes), dtype=np.int64) for t in source.targets if t.kind == "class"}
     numbers = {t: Measure() for t in source.targets if t.kind == "number"}
     prints = [np.empty(0, dtype=np.uint64)]
+    num_jets = 0
     for positions in spread_blocks(source.num_jets, most):
         packed = source.pack(positions)
+        num_jets += len(positions)
         for name, part in packed.parts.items():
             for i, variable in enumerate(source.inputs[name].variables):
                 measures[name][variable] = measures[name][variable].add(part.values[:, i])
@@ -123,9 +132,11 @@ def survey(source: Source, by_number: bool, most: int = SURVEY_JETS) -> Survey:
                 elif target.kind == "number":
                     finite = values[np.isfinite(values)].astype(np.float64)
                     numbers[target] = numbers[target].add(np.log(finite) if target.log else finite)
-        prints.append(_number_prints(source, packed) if by_number else _content_prints(packed))
+        if by_number is not None:
+            prints.append(_number_prints(source, packed) if by_number else _content_prints(packed))
+        told(len(positions))
     return Survey(
-        num_jets=sum(len(p) for p in prints),
+        num_jets=num_jets,
         measures=measures,
         class_counts={target: tuple(int(n) for n in found) for target, found in counts.items()},
         numbers=numbers,

@@ -39,7 +39,7 @@ def test_what_needs_no_verb_needs_next_to_nothing(word: str, tmp_path: Path) -> 
     check(LIGHTNING | DRAWING | OTHERS | {"numpy", "h5py", "jsonargparse", "yaml"}, [word], tmp_path)
 
 
-@pytest.mark.parametrize("verb", ["simulate", "rejection", "runs"])
+@pytest.mark.parametrize("verb", ["norm", "simulate", "rejection", "runs"])
 def test_verbs_without_a_model_need_no_lightning(verb: str, tmp_path: Path) -> None:
     check(LIGHTNING | DRAWING | OTHERS, [verb, "--help"], tmp_path)
 
