@@ -16,23 +16,27 @@ from loader import SIZES, tile
 from processes import run
 from trainings import HOOKS
 
-JETS = 400_000
-"""Jets that each training sees at least, in as many epochs as that takes, after a first one."""
+BATCH = 1000
 
 
-def train(file: Path, val: Path, size: int, config: str, out: Path) -> tuple[float, float, float]:
-    """Microseconds of CPU and of time for each jet, without the first epoch, and the largest memory in bytes."""
+def train(file: Path, val: Path, size: int, config: str, jets: int, out: Path) -> tuple[float, float, float]:
+    """Microseconds of CPU and of time for each jet, without the first epoch, and the largest memory in bytes.
+
+    An epoch has at most `jets` jets, and there are as many epochs as it takes to see so many after the first one.
+    """
     out.mkdir(parents=True, exist_ok=True)
     clock = out / "clock.json"
-    words = ["--data.train_file", file, "--data.val_file", val, "--data.num_val", 100, "--data.batch_size", 1000]
+    words = ["--data.train_file", file, "--data.val_file", val, "--data.num_val", 100, "--data.batch_size", BATCH]
     words += ["--data.norm_dict", file.parent / "norm_dict.yaml", "--data.num_workers", 0]
-    words += ["--trainer.max_epochs", 1 + max(1, JETS // size), "--trainer.default_root_dir", out / "runs"]
+    words += ["--trainer.max_epochs", 1 + max(1, jets // size)]
+    words += ["--trainer.limit_train_batches", min(size, jets) // BATCH, "--trainer.default_root_dir", out / "runs"]
     callback = f"{{class_path: clock.Clock, init_args: {{out: {clock}}}}}"
     command = [ours("main"), "fit", "--config", config, *words, "--trainer.callbacks.Clock", callback]
     usage = run(command, out / "fit.log", HOOKS, watch=True)
     epochs = json.loads(clock.read_text())["epochs"][1:]
     cpu, wall = (sum(values) for values in zip(*((e["cpu"], e["end"] - e["begin"]) for e in epochs), strict=True))
-    return 1e6 * cpu / size / len(epochs), 1e6 * wall / size / len(epochs), usage.peak
+    seen = min(size, jets) * len(epochs)
+    return 1e6 * cpu / seen, 1e6 * wall / seen, usage.peak
 
 
 def main() -> None:
@@ -42,6 +46,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where the files and trainings are")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--config", default="simple", help="the model")
+    parser.add_argument("--jets", type=int, default=400_000, help="jets that each training sees after its first epoch")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     norms = options.source.parent / "norm_dict.yaml"
@@ -53,7 +58,7 @@ def main() -> None:
             if not file.exists():
                 tile(options.source, file, size)
             out = options.folder / f"{options.config}-{size}-{number}"
-            found[size].append(train(file, options.source.parent / "val.h5", size, options.config, out))
+            found[size].append(train(file, options.source.parent / "val.h5", size, options.config, options.jets, out))
     print(f"{'jets':>9s} {'us CPU per jet':>15s} {'us per jet':>11s} {'memory, MB':>11s}")
     for size, rows in found.items():
         cpu, wall, memory = (statistics.median(column) for column in zip(*rows, strict=True))
