@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite, sqrt
 
 import torch
 import torch.distributed
@@ -11,7 +12,7 @@ from salt.batch import JetBatch
 from salt.inputs import JETS
 from salt.metrics import Figure, Metric
 from salt.ragged import Ragged
-from salt.tasks import Embedding, Loss, Task
+from salt.tasks import Embedding, Loss, Share, Task
 
 PARTS = 256
 """Batches after which what they kept is put together."""
@@ -27,14 +28,23 @@ class Results:
     Args:
         values: Numbers by their names; NaN for what the jets say nothing about.
         metrics: What they come from, by the prefix of the names and a key.
+        shares: For each of the values that are shares of independent entries, how many these are.
     """
 
     values: Mapping[str, float]
     metrics: Mapping[tuple[str, str], Metric]
+    shares: Mapping[str, float]
 
     def on_host(self) -> "Results":
         """The same without what was computed from it, and not in the memory of a GPU."""
         return replace(self, metrics={key: metric.to("cpu") for key, metric in self.metrics.items()})
+
+    def errors(self) -> dict[str, float]:
+        """The statistical errors of some values, by their names: of a share p of n entries √(p(1 - p)/n)."""
+        found = {name: sqrt(p * (1 - p) / n) for name, n in self.shares.items() if 0 <= (p := self.values[name]) <= 1}
+        for (prefix, _), metric in self.metrics.items():
+            found |= {f"{prefix}/{name}": error for name, error in metric.errors().items()}
+        return {name: error for name, error in found.items() if isfinite(error)}
 
     def figures(self) -> dict[str, Figure]:
         """What can be drawn, by names such as ``val/jets_classification/confusion``."""
@@ -50,6 +60,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._sums: dict[str, list[Tensor]] = {}
+        self._shares: set[str] = set()
         self._metrics: dict[tuple[str, str], list[Metric]] = {}
         self._entries = 0
 
@@ -69,6 +80,8 @@ class Tally:
                 crowded = len(parts) >= PARTS
             else:
                 self._sums.setdefault(f"{prefix}/{key}", []).append(_as_pair(value))
+                if isinstance(value, Share):
+                    self._shares.add(f"{prefix}/{key}")
         if crowded or self._entries >= ENTRIES:
             self._metrics = {key: [type(parts[0]).merged(parts)] for key, parts in self._metrics.items()}
             self._entries = 0
@@ -83,15 +96,16 @@ class Tally:
         """
         sums, metrics = self._sums, {key: type(parts[0]).merged(parts) for key, parts in self._metrics.items()}
         self._sums, self._metrics, self._entries = {}, {}, 0
-        values = {}
+        values, shares = {}, {}
         if sums:
             totals = reduce(torch.stack([torch.stack(pairs).sum(0) for pairs in sums.values()])).cpu()
             values = {key: float(s / n) if n > 0 else float("nan") for key, (s, n) in zip(sums, totals, strict=True)}
+            shares = {key: float(n) for key, (_, n) in zip(sums, totals, strict=True) if key in self._shares}
         if metrics and world_size > 1:
             metrics = _of_all_devices(metrics, world_size, device)
         for (prefix, _), metric in metrics.items():
             values |= {f"{prefix}/{name}": value for name, value in metric.values().items()}
-        return Results(values, metrics)
+        return Results(values, metrics, shares)
 
 
 def names(task: Task, embed_dim: int, variables: Mapping[str, int]) -> tuple[str, ...]:

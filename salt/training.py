@@ -325,6 +325,11 @@ class Tagger(LightningModule):
         """
         return {} if self._measured is None else self._measured.figures()
 
+    @property
+    def errors(self) -> Mapping[str, float]:
+        """Statistical errors of some metrics of the last validation or test; nothing but on the first device."""
+        return {} if self._measured is None else self._measured.errors()
+
     def _over_devices(self, values: Tensor) -> Tensor:
         if self.trainer.world_size == 1:
             return values

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from salt.batch import JetBatch
 from salt.errors import DataError
-from salt.files import hidden_name
+from salt.files import hidden_name, last_acts
 from salt.inputs import JETS, unambiguous
 from salt.sink import Sink
 from salt.tasks import Column, Task
@@ -24,6 +25,12 @@ from salt.tasks import Column, Task
 log = logging.getLogger(__name__)
 
 VALID = "valid"
+
+MADE_FROM = "made_from"
+"""The attribute that says from what a file was made; see `salt.cli.samples`."""
+
+PIECE = 8_000
+"""Rows that are written at once: whole chunks of all datasets."""
 
 Array = NDArray[Any]
 
@@ -59,14 +66,15 @@ class Scores:
         }
         return cls(batch.rows.cpu().numpy(), members, columns)
 
-    @classmethod
-    def none(cls, columns: Mapping[str, Sequence[Column]], inputs: Sequence[str]) -> "Scores":
-        """Those of no jet."""
-        nothing = np.empty(0, np.int64)
-        return cls(
-            nothing,
-            {name: (nothing, nothing) for name in inputs if name != JETS},
-            {name: [(c, np.empty(0, c.dtype)) for c in found] for name, found in columns.items() if name in inputs},
+    def between(self, start: int, stop: int) -> "Scores":
+        """Those of the rows from `start` up to, but without, `stop`."""
+        first, last = np.searchsorted(self.rows, (start, stop))
+        spans = {name: np.searchsorted(jets, (first, last)) for name, (jets, _) in self.members.items()}
+        spans[JETS] = np.array((first, last))
+        return Scores(
+            self.rows[first:last],
+            {n: (jets[slice(*spans[n])] - first, slots[slice(*spans[n])]) for n, (jets, slots) in self.members.items()},
+            {n: [(c, values[slice(*spans[n])]) for c, values in found] for n, found in self.columns.items()},
         )
 
     def spoilt(self) -> Array:
@@ -90,6 +98,8 @@ class PredictionFile:
         columns: For each input the columns of the tasks.
         model: The prefix of columns.
         limited: Whether only the first jets are scored, so that what comes after them is no part of the file.
+        half: Whether scores that are float32 are written as float16.
+        made_from: What the file says of how it was made.
 
     Raises:
         DataError: It cannot be written, here and in all methods.
@@ -104,6 +114,8 @@ class PredictionFile:
         columns: Mapping[str, Sequence[Column]],
         model: str,
         limited: bool,
+        half: bool = False,
+        made_from: str = "",
     ) -> None:
         self.path = path
         self.files = files
@@ -114,57 +126,95 @@ class PredictionFile:
         self.hidden = hidden_name(path)
         self.columns = columns
         self.limited = limited
+        self.half = half
+        self.made_from = made_from
         self.next_row = 0
-        self._spoilt: list[int] = []
+        self._scored = 0
+        self._waiting: deque[Scores] = deque()
+        self._spoilt = 0
+        self._first_spoilt: int | None = None
         _remove_leftovers(path)
         try:
             self.sink = Sink(self.hidden)
         except OSError as error:
             raise self._trouble(error) from None
         self.file = h5py.File(self.sink, "w")
+        last_acts.append(self._unlink)
 
     def write(self, scores: Scores) -> None:
-        """Appends all rows up to the last one that was scored; rows between that were not are filled."""
+        """Adds the scores of a batch. Rows before the last one that were not scored are filled."""
         if not len(scores.rows):
             return
-        if (np.diff(scores.rows) <= 0).any() or scores.rows[0] < self.next_row:
+        if (np.diff(scores.rows) <= 0).any() or scores.rows[0] < self._scored:
             raise AssertionError("test batches must follow the order of the file")
-        self._extend(int(scores.rows[-1]) + 1, scores)
-        self._spoilt.extend(scores.spoilt().tolist())
+        spoilt = scores.spoilt()
+        if len(spoilt) and self._first_spoilt is None:
+            self._first_spoilt = int(spoilt[0])
+        self._spoilt += len(spoilt)
+        self._waiting.append(scores)
+        self._scored = int(scores.rows[-1]) + 1
+        while self._scored - self.next_row >= PIECE:
+            self._write_rows(self.next_row + PIECE)
+
+    def _write_rows(self, stop: int) -> None:
+        """Writes the next rows, of which all that were scored are waiting."""
+        start = self.next_row
+        ready = []
+        while self._waiting and self._waiting[0].rows[0] < stop:
+            scores = self._waiting.popleft()
+            ready.append(scores.between(start, stop))
+            if scores.rows[-1] >= stop:
+                self._waiting.appendleft(scores.between(stop, int(scores.rows[-1]) + 1))
+                break
+        for name in self.wanted:
+            self._append(self.outputs[name], self._records(name, start, stop, ready), name)
+        self.next_row = stop
         self.file.flush()
         try:
             self.sink.check()
         except OSError as error:
             raise self._trouble(error) from None
 
-    def _extend(self, stop: int, scores: Scores) -> None:
-        start = self.next_row
-        for name, variables in self.wanted.items():
-            dataset = self.datasets[name]
-            copied = self.files.read(dataset, np.arange(start, stop), list(variables))
-            columns = scores.columns.get(name, [])
+    def _records(self, name: str, start: int, stop: int, ready: Sequence[Scores]) -> Array:
+        """What is written of one input for some rows: [stop - start] for jets, with all places for constituents."""
+        dataset, variables = self.datasets[name], list(self.wanted[name])
+        copied = self.files.read(dataset, np.arange(start, stop), variables)
+        columns = self.columns.get(name, ())
+        fields = [(v, copied.dtype[v]) for v in variables]
+        fields += [(c.in_file(self.model), self._type(c)) for c in columns]
+        if name != JETS:
+            fields.append((VALID, np.dtype(bool)))
+        shape = (stop - start,) if name == JETS else (stop - start, self.files.width(dataset))
+        records = np.zeros(shape, dtype=fields)
+        for variable in variables:
+            records[variable] = copied[variable]
+        for column in columns:
+            out = records[column.in_file(self.model)]
+            out[...] = np.nan if out.dtype.kind == "f" else -1
+        for scores in ready:
             place = scores.rows - start
-            shape: tuple[int, ...] = (stop - start,)
             index: tuple[Array, ...] = (place,)
             if name != JETS:
-                shape = (stop - start, self.files.width(dataset))
                 jets, slots = scores.members[name]
                 index = (place[jets], slots)
-            fields = [(v, copied.dtype[v]) for v in variables]
-            fields += [(c.in_file(self.model), np.dtype(c.dtype)) for c, _ in columns]
-            if name != JETS:
-                fields.append((VALID, np.dtype(bool)))
-            records = np.zeros(shape, dtype=fields)
-            for variable in variables:
-                records[variable] = copied[variable]
-            for column, values in columns:
-                out = records[column.in_file(self.model)]
-                out[...] = np.nan if out.dtype.kind == "f" else -1
-                out[index] = values
-            if name != JETS:
                 records[VALID][index] = True
-            self._append(self.outputs[name], records, name)
-        self.next_row = stop
+            for column, values in scores.columns.get(name, ()):
+                out = records[column.in_file(self.model)]
+                out[index] = self._narrow(column, values) if self.half else values
+        return records
+
+    def _type(self, column: Column) -> np.dtype[Any]:
+        return np.dtype("f2" if self.half and column.dtype == "f4" else column.dtype)
+
+    def _narrow(self, column: Column, values: Array) -> Array:
+        with np.errstate(over="ignore"):
+            found: Array = values.astype(self._type(column))
+        if (np.isinf(found) & np.isfinite(values)).any():
+            raise DataError(
+                f"'{column.in_file(self.model)}' has values beyond 65504, which half precision cannot hold; "
+                "leave half out of the PredictionWriter"
+            )
+        return found
 
     def _append(self, output: str, records: Array, name: str) -> None:
         if output not in self.file:
@@ -186,11 +236,17 @@ class PredictionFile:
 
     def finish(self) -> Path:
         """Fills what a selection left out at the end, closes the file and gives it its name."""
+        last = sum(self.files.sizes) if self.files.rows is not None and not self.limited else self._scored
         try:
-            total = sum(self.files.sizes)
-            if self.files.rows is not None and self.next_row < total and not self.limited:
-                self._extend(total, Scores.none(self.columns, list(self.wanted)))
+            while self.next_row < last:
+                self._write_rows(min(self.next_row + PIECE, last))
+        except DataError:
+            self.discard()
+            raise
+        try:
             self.file.attrs["model"] = self.model
+            if self.made_from:
+                self.file.attrs[MADE_FROM] = self.made_from
             self.file.attrs["test_files"] = [str(path.resolve()) for path in self.files.paths]
             self.file.close()
             self.sink.close()
@@ -198,10 +254,10 @@ class PredictionFile:
         except OSError as error:
             raise self._trouble(error) from None
         finally:
-            self.hidden.unlink(missing_ok=True)
-        if self._spoilt:
-            file, row = self.files.locate(self._spoilt[0])
-            jets = "1 jet has" if len(self._spoilt) == 1 else f"{len(self._spoilt)} jets have"
+            self._unlink()
+        if self._first_spoilt is not None:
+            file, row = self.files.locate(self._first_spoilt)
+            jets = "1 jet has" if self._spoilt == 1 else f"{self._spoilt} jets have"
             log.warning("%s scores that are not finite, the first in row %d of %s", jets, row, self.files.paths[file])
         return self.path
 
@@ -213,6 +269,12 @@ class PredictionFile:
         self.file.close()
         with suppress(OSError):
             self.sink.close()
+        self._unlink()
+
+    def _unlink(self) -> None:
+        """Removes the file under its hidden name, if it still has that."""
+        if self._unlink in last_acts:
+            last_acts.remove(self._unlink)
         self.hidden.unlink(missing_ok=True)
 
 

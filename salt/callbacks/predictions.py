@@ -1,7 +1,6 @@
 """Scores of a test file, written as plotting tools read them, by any number of devices."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from salt.batch import JetBatch
 from salt.callbacks.prediction_file import VALID, PredictionFile, Scores
 from salt.data.datamodule import JetDataModule
+from salt.data.samples import Sample
 from salt.errors import ConfigError, DataError, SaltError, unknown
 from salt.inputs import JETS
 from salt.tasks import Column, Task
@@ -33,6 +33,8 @@ USUAL_VARIABLES = (
 class PredictionWriter(Callback):
     """Writes the columns of all tasks beside the checkpoint: one dataset per input, row i for jet i of the test file.
 
+    Each sample of several has a file of its own.
+
     Where two inputs come from one dataset, theirs are called like the inputs. A ``fast_dev_run`` writes nothing.
     A jet that a selection leaves out, and a constituent beyond `max_count` or that a selection leaves out, has NaN
     in every column of floats and -1 in every column of integers.
@@ -46,50 +48,49 @@ class PredictionWriter(Callback):
             for constituents none.
         constituents: Whether to write the columns of constituents.
         suffix: Added to the name of the file.
+        half: Whether to write scores in half precision (float16), with three digits and nothing below 6e-8, which takes
+            half the space. Copied variables and numbers of vertices stay as they are.
+
+    Attributes:
+        made_from: What the next file says of how it was made.
     """
 
     def __init__(
-        self, variables: dict[str, list[str]] | None = None, constituents: bool = True, suffix: str = ""
+        self,
+        variables: dict[str, list[str]] | None = None,
+        constituents: bool = True,
+        suffix: str = "",
+        half: bool = False,
     ) -> None:
         self.variables = variables or {}
         self.constituents = constituents
         self.suffix = suffix
+        self.half = half
+        self.made_from = ""
         self._model = "salt"
         self._ckpt_path: Path | None = None
-        self._overwrite = False
         self._inputs: list[str] = []
         self._output: PredictionFile | None = None
         self._trouble: SaltError | None = None
 
-    def prepare(self, model: str, ckpt_path: Path, overwrite: bool) -> None:
+    def prepare(self, model: str, ckpt_path: Path) -> None:
         """Tells the writer whose columns these are.
 
         Args:
             model: The prefix of the columns.
             ckpt_path: The checkpoint that scores; the predictions go beside it.
-            overwrite: Whether a file that is already there may be replaced.
         """
-        self._model, self._ckpt_path, self._overwrite = model, ckpt_path, overwrite
+        self._model, self._ckpt_path = model, ckpt_path
+
+    def path_of(self, sample: Sample) -> Path:
+        """Where the predictions of a sample go; a file that is there is replaced."""
+        assert self._ckpt_path is not None
+        return self._ckpt_path.with_name(f"{self._ckpt_path.stem}__test_{sample.name}{self.suffix}.h5")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuses what cannot end well before anything is scored.
-
-        Raises:
-            ConfigError: An existing file, or inputs that the model does not have.
-        """
+        """A trial writes nothing."""
         if getattr(trainer, "fast_dev_run", False):
             self._ckpt_path = None
-        if stage not in ("test", "predict") or self._ckpt_path is None:
-            return
-        path = self._path(trainer)
-        if path.exists() and not self._overwrite:
-            raise ConfigError(f"{path} exists; give --overwrite to replace it, or a suffix to the PredictionWriter")
-
-    def _path(self, trainer: Trainer) -> Path:
-        assert self._ckpt_path is not None
-        data: JetDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        sample = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(str(data.options["test"])).stem.replace("sample:", "sample_"))
-        return self._ckpt_path.with_name(f"{self._ckpt_path.stem}__test_{sample}{self.suffix}.h5")
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._ckpt_path is None:
@@ -104,11 +105,21 @@ class PredictionWriter(Callback):
         columns: dict[str, list[Column]] = {}
         for task in tasks.values():
             columns.setdefault(task.input, []).extend(task.columns())
-        limited = data.limits["test"] >= 0 or trainer.limit_test_batches != 1.0 or trainer.limit_predict_batches != 1.0
+        batches = trainer.limit_test_batches if stage == "test" else trainer.limit_predict_batches
+        limited = data.limits["test"] >= 0 or batches != 1.0
         if trainer.is_global_zero:
             try:
-                path = self._path(trainer)
-                self._output = PredictionFile(path, files, inputs, wanted, columns, self._model, limited)
+                self._output = PredictionFile(
+                    self.path_of(data.chosen_sample),
+                    files,
+                    inputs,
+                    wanted,
+                    columns,
+                    self._model,
+                    limited,
+                    self.half,
+                    self.made_from,
+                )
             except SaltError as error:
                 self._trouble = error
         self._agree(trainer)

@@ -13,6 +13,7 @@ from salt.callbacks.later import Later
 from salt.callbacks.pace import Pace
 from salt.callbacks.status import Status
 from salt.callbacks.throughput import Throughput
+from salt.data.datamodule import JetDataModule
 from salt.training import Tagger
 
 RECENT = 15.0
@@ -92,7 +93,7 @@ class Progress(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins a test."""
-        self._begin(trainer, "test")
+        self._begin(trainer, f"test{_which(trainer)}")
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -102,7 +103,7 @@ class Progress(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins a prediction."""
-        self._begin(trainer, "prediction")
+        self._begin(trainer, f"prediction{_which(trainer)}")
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -171,6 +172,13 @@ class Progress(Callback):
 def epochs(trainer: Trainer) -> str:
     """How many epochs there will be; a question mark where the steps are limited only."""
     return str(trainer.max_epochs) if trainer.max_epochs and trainer.max_epochs > 0 else "?"
+
+
+def _which(trainer: Trainer) -> str:
+    """Which of several samples is scored, such as `` of ttbar (1/3)``."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    several = isinstance(data, JetDataModule) and len(data.samples) > 1
+    return f" of {data.chosen_sample.name} ({data.chosen + 1}/{len(data.samples)})" if several else ""
 
 
 def _whole(batches: float) -> int | None:

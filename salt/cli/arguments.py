@@ -21,6 +21,9 @@ FORMAT_KEY = "config_format"
 
 VERBS = ("fit", "validate", "test", "predict")
 
+REPEATED = ("--data.test_file",)
+"""Flags that can be given several times, each for one member of a list."""
+
 SWITCHES = {"--overwrite": "overwrite", "--compile": "compile", "--quiet": "quiet"}
 """Flags that need no value."""
 
@@ -50,10 +53,14 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
     flags: Tree = {}
     wanted_help: tuple[str, ...] = ()
     print_config = False
+    repeated: dict[str, list[Any]] = {}
     words = iter(_switched(argv))
     for word in words:
         if not word.startswith("-"):
-            raise ConfigError(f"'{word}' stands alone; an option and its value are written --key value or --key=value")
+            quotes = "; a wildcard is put in quotes, '*.h5'" if Path(word).suffix == ".h5" else ""
+            raise ConfigError(
+                f"'{word}' stands alone; an option and its value are written --key value or --key=value{quotes}"
+            )
         key, has_value, value = word.partition("=")
         if key in ("-h", "--help"):
             wanted_help = ("--help",)
@@ -74,7 +81,12 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
             elif not key.startswith("--"):
                 raise ConfigError(f"unknown option '{key}'; options are written out, such as --data.batch_size 1000")
             else:
-                flags = merge(flags, nest(key[2:].split("."), _flag_value(value)))
+                meant = _flag_value(value)
+                if key in REPEATED and meant is not None:
+                    members = repeated.setdefault(key, [])
+                    members += meant if isinstance(meant, list) else [meant]
+                    meant = members if isinstance(meant, list) or len(members) > 1 else meant
+                flags = merge(flags, nest(key[2:].split("."), meant))
     return Arguments(tuple(configs), flags, wanted_help, print_config, tuple(argv))
 
 

@@ -69,19 +69,29 @@ def check_compiler(device: str) -> None:
         ) from None
 
 
+def check_precision(precision: Any) -> None:
+    """ConfigError where weights or inputs would be in another precision than float32."""
+    if str(precision) in ("64", "64-true", "16-true", "bf16-true"):
+        raise ConfigError(
+            f"trainer.precision {precision} is not possible: inputs and weights are in float32; bf16-mixed has the "
+            "products of matrices in half precision"
+        )
+
+
 def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
     """What the Trainer gets beside its own options."""
     options = cli.config_init[cli.verb]["trainer"]
     configured_callbacks = list(options.get("callbacks") or [])
     health = [c for c in configured_callbacks if isinstance(c, Health)] or [Health()]
     callbacks = [c for c in configured_callbacks if c not in health]
+    check_precision(options["precision"])
     display = lightning_display(callbacks)
     plugins = [*(options.get("plugins") or []), *cluster_environment(os.environ)]
     if cli.scoring is not None:
         callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         for callback in callbacks:
             if isinstance(callback, PredictionWriter):
-                callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path, cli.scoring.overwrite)
+                callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path)
         callbacks += [*health, *display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
     callbacks += [*averaging(callbacks, cli.model), *_beginning(cli), *health]

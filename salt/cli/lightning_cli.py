@@ -36,6 +36,7 @@ from salt.cli.loggers import prepare_loggers, settle_loggers
 from salt.cli.merge import Tree, finish, with_names
 from salt.cli.messages import check_specs, plain, unknown_option
 from salt.cli.run import RunState
+from salt.cli.samples import samples_to_score
 from salt.cli.scores import print_scores
 from salt.cli.scoring import Scoring, scoring
 from salt.cli.start import Start, choose_start, config_of_run, without_source
@@ -134,15 +135,20 @@ class SaltCLI(LightningCLI):
             tree = self.scoring.tree
         tree = settle_devices(tree, layers.asked, os.environ)
         tree = settle_loggers(tree)
+        self.config = self._parsed(parser, tree)
+        self.config[self.verb]["ckpt_path"] = str(self.scoring.ckpt_path) if self.scoring else self.start.state
+
+    def _parsed(self, parser: LightningArgumentParser, tree: Tree) -> Namespace:
+        """What the parser makes of the merged config."""
         check_specs(tree)
         if not _get(tree, "model", "tasks"):
             names = ", ".join(sorted(set(packaged_configs()) - {"base"}))
             raise ConfigError(f"no model is described; name one with --config, such as --config gnn.yaml ({names})")
         try:
-            self.config = parser.parse_object(Namespace(subcommand=self.verb, **{self.verb: tree}))
+            found: Namespace = parser.parse_object(Namespace(subcommand=self.verb, **{self.verb: tree}))
         except ArgumentError as error:
             raise plain(str(error), tree, self.options) from None
-        self.config[self.verb]["ckpt_path"] = str(self.scoring.ckpt_path) if self.scoring else self.start.state
+        return found
 
     def _layers(self) -> Layers:
         trees = [load_config(name)[0] for name in self.arguments.configs]
@@ -248,18 +254,23 @@ class SaltCLI(LightningCLI):
         self._print(self.trainer.validate(model, **{**kwargs, "verbose": False}))
 
     def test(self, model: Tagger, **kwargs: Any) -> None:
-        """Scores the test file and judges the checkpoint by it."""
-        self._print(self.trainer.test(model, **{**kwargs, "verbose": False}))
+        """Scores the samples and judges the checkpoint by each of them."""
+        for job, arguments in samples_to_score(self, kwargs):
+            scores = self.trainer.test(model, **{**arguments, "verbose": False})
+            self._print(scores, job.title)
+            if self.trainer.is_global_zero:
+                job.write_metrics(scores[0] if scores else {}, model.errors)
 
-    def _print(self, scores: Sequence[Mapping[str, float]]) -> None:
+    def _print(self, scores: Sequence[Mapping[str, float]], title: str = "") -> None:
         """Shows metrics in our way: names in full, each once."""
         wanted = self.config[self.verb]["verbose"] and log.isEnabledFor(logging.INFO)
         if wanted and self.trainer.is_global_zero and scores and scores[0]:
-            print_scores(scores[0])
+            print_scores(scores[0], self.model.errors, title)
 
     def predict(self, model: Tagger, **kwargs: Any) -> None:
-        """Scores; predictions go to a file and are not kept in memory."""
-        self.trainer.predict(model, **{**kwargs, "return_predictions": False})
+        """Scores the samples; predictions go to files and are not kept in memory."""
+        for _, arguments in samples_to_score(self, kwargs):
+            self.trainer.predict(model, **{**arguments, "return_predictions": False})
 
 
 def _get(tree: Mapping[str, Any], *keys: str) -> Any:

@@ -72,7 +72,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         raise
     finally:
         wait_for(state.children)
-        for name in (RUN_VARIABLE, START_VARIABLE, PARENT_VARIABLE):
+        for name in (RUN_VARIABLE, START_VARIABLE, SAMPLES_VARIABLE, PARENT_VARIABLE):
             os.environ.pop(name, None)
     return 0
 
@@ -134,6 +134,10 @@ RUN_VARIABLE = "SALT_RUN_FOLDER"
 
 START_VARIABLE = "SALT_RUN_START"
 """They find here what the first one decided to begin from."""
+
+
+SAMPLES_VARIABLE = "SALT_SAMPLES"
+"""And here which samples are to be scored."""
 
 
 class _Handler(logging.Handler):

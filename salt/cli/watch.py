@@ -41,7 +41,8 @@ class Watch(Callback):
         trainer._signal_connector = OwnSignals()  # type: ignore[assignment]
         # Lightning tells all ranks of SIGTERM before each batch, for which the host would wait for the device.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
-        self.state.children = list(getattr(trainer.strategy.launcher, "procs", []))
+        # Nothing is started anew for a second sample, and Lightning forgets what it started for the first.
+        self.state.children = list(getattr(trainer.strategy.launcher, "procs", [])) or self.state.children
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: JetBatch, batch_idx: int

@@ -160,7 +160,8 @@ def _real_jets(saved: "SavedModel", asked: str | None) -> "JetBatch | None":
     from salt.data.group import read_group
 
     data: Mapping[str, Any] = saved.config["data"]
-    files = [asked] if asked else [data[key] for key in ("test_file", "val_file") if data.get(key)]
+    named = [asked] if asked else [data[key] for key in ("test_file", "val_file") if data.get(key)]
+    files = [file for files in named for file in (files if isinstance(files, list) else [files])]
     for file in files:
         try:
             module = JetDataModule(

@@ -17,6 +17,7 @@ from salt.data.loader import StepLoader
 from salt.data.norms import dataset_scales, input_scales, load_class_weights, load_norms
 from salt.data.orders import Blocks, Order, Sequential, Single, Weak, share, whole_batches
 from salt.data.paths import describe_file, resolve
+from salt.data.samples import Sample, find_samples
 from salt.data.source import Source
 from salt.data.space import StorageError
 from salt.data.staged import storage_folder
@@ -47,14 +48,15 @@ class JetDataModule(LightningDataModule):
         inputs: The variables of each input; `jets` for the jet's own, any other name for constituents.
         train_file: Files to train on.
         val_file: Files to validate on; null trains without validation.
-        test_file: Files to evaluate.
+        test_file: Files to evaluate: a wildcard means parts of one sample; of several samples in a list each has
+            predictions and metrics of its own.
         batch_size: Jets in a batch of one device.
         constituents_per_step: A batch of one device with more constituents, of all inputs together, is trained on in
             parts that have at most so many, with the same result; null for twice those of an average batch.
         num_workers: Processes that read, for each device; null derives it from the number of cores.
         num_train: How many jets to train on, the first ones that pass the selection; -1 for all.
         num_val: How many jets to validate on; -1 for all.
-        num_test: How many jets to evaluate; -1 for all.
+        num_test: How many jets of each sample to evaluate; -1 for all.
         norm_dict: YAML or JSON file with mean and std (or shift and scale) of each variable of each dataset; null
             measures them in the training files.
         class_dict: YAML file with the weights of the classes of each label of each dataset, in the order of the
@@ -73,6 +75,8 @@ class JetDataModule(LightningDataModule):
 
     Attributes:
         paths: For each opened part, such as ``train``, its files as they were named.
+        samples: What `test_file` means, in its order.
+        chosen: Which of them is evaluated.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class JetDataModule(LightningDataModule):
         inputs: dict[str, Input],
         train_file: str | None = None,
         val_file: str | None = None,
-        test_file: str | None = None,
+        test_file: str | list[str] | None = None,
         batch_size: int = 1000,
         constituents_per_step: int | None = None,
         num_workers: int | None = None,
@@ -119,7 +123,9 @@ class JetDataModule(LightningDataModule):
         if shuffle == "weak" and not batched_read:
             raise ConfigError("data.shuffle: weak has no effect with data.batched_read: false; leave one of them out")
         self.inputs = inputs
-        self.options = {"train": train_file, "val": val_file, "test": test_file}
+        self.samples = find_samples(test_file)
+        self.chosen = 0
+        self.options = {"train": train_file, "val": val_file}
         self.limits = {"train": num_train, "val": num_val, "test": num_test}
         self.batch_size = batch_size
         self.constituents_per_step = constituents_per_step
@@ -201,6 +207,21 @@ class JetDataModule(LightningDataModule):
     def val_dataloader(self) -> StepLoader | list[StepLoader]:
         """Batches as they come; nothing if there is no validation file."""
         return self._sequential("val") if "val" in self._sources else []
+
+    def choose(self, number: int) -> None:
+        """Says, before `setup`, which of the samples is to be evaluated next."""
+        self.chosen = number
+
+    @property
+    def chosen_sample(self) -> Sample:
+        """The sample that is evaluated.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if not self.samples:
+            raise ConfigError("data.test_file is not given; name the file by --data.test_file")
+        return self.samples[self.chosen]
 
     def test_dataloader(self) -> StepLoader:
         """Batches as they come."""
@@ -290,7 +311,7 @@ class JetDataModule(LightningDataModule):
             self._stage(storage_folder(self.move_files_temp))
 
     def _resolve(self, part: str) -> tuple[Path, ...]:
-        option = self.options[part]
+        option = self.chosen_sample.option if part == "test" else self.options[part]
         if option is None:
             raise ConfigError(f"data.{part}_file is not given; name the file by --data.{part}_file")
         return resolve(option, f"data.{part}_file")
@@ -316,9 +337,10 @@ class JetDataModule(LightningDataModule):
 
     def _test_paths(self) -> tuple[Path, ...]:
         try:
-            return self._resolve("test")
+            found = [resolve(sample.option, "data.test_file") for sample in self.samples]
         except SaltError:  # Training needs no test file.
             return ()
+        return tuple(path for paths in found for path in paths)
 
     def _open_test(self, paths: tuple[Path, ...]) -> Source | None:
         if not paths:

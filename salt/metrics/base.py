@@ -29,6 +29,10 @@ class Metric(ABC):
     def values(self) -> Mapping[str, float]:
         """The numbers to log, by name: always the same names, and NaN for what these jets say nothing about."""
 
+    def errors(self) -> Mapping[str, float]:
+        """Statistical errors of some of the values, by the same names; NaN where one is not known."""
+        return {}
+
     def figures(self) -> Mapping[str, Figure]:
         """What can be drawn, by name; what these jets say nothing about is absent."""
         return {}

@@ -13,7 +13,7 @@ from torch import Tensor
 from salt.metrics.base import Metric
 from salt.metrics.figures import Curve, Figure, Line
 from salt.metrics.sample import BOUND, Sample
-from salt.metrics.working_points import WorkingPoints, curve, rejections
+from salt.metrics.working_points import WorkingPoints, curve, rejection_errors, rejections
 
 NAN = float("nan")
 
@@ -77,6 +77,10 @@ class Scores(Metric):
         known = [area for area in areas.values() if area == area]
         mean = sum(known) / len(known) if known else NAN
         return {"auc": mean, **areas, **(rejections(self.points, *self._jets) if self.points else {})}
+
+    def errors(self) -> Mapping[str, float]:
+        """Those of the rejections, from the binomial error of the mistag rate."""
+        return rejection_errors(self.points, *self._jets) if self.points else {}
 
     def figures(self) -> Mapping[str, Figure]:
         """``roc`` of each class that occurs, and ``rejection`` over the efficiency."""

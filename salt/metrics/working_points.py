@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from salt.errors import ConfigError, unknown
 from salt.metrics.figures import Curve, Line
-from salt.rejection import Floats, log_ratio, rejection
+from salt.rejection import Floats, Rejection, log_ratio, rejection
 
 FLAVOURS: Mapping[str, float] = {"cjets": 0.2, "ujets": 0.8}
 """Fractions of the b-tagging discriminant where none are given."""
@@ -96,6 +96,24 @@ def working_points(asked: Rejections, task: str, classes: Sequence[str]) -> Work
 def rejections(points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any]) -> Mapping[str, float]:
     """Rejections by their names, NaN where there is no signal, or no background or none that passes."""
     found = _found(points, probability, label, np.array(points.efficiencies))
+    return _named(points, {background: _finite(each.value) for background, each in found.items()})
+
+
+def rejection_errors(points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any]) -> Mapping[str, float]:
+    """Their statistical errors by the same names, NaN where there is no rejection."""
+    found = _found(points, probability, label, np.array(points.efficiencies))
+    return _named(points, {background: each.error for background, each in found.items()})
+
+
+def curve(points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any]) -> Curve | None:
+    """Rejections over the efficiency of the signal; None where nothing is known."""
+    found = _found(points, probability, label, GRID)
+    lines = tuple(Line(background, GRID, _finite(each.value)) for background, each in found.items())
+    return Curve(lines, f"efficiency of {points.signal}", "rejection", log_y=True) if lines else None
+
+
+def _named(points: WorkingPoints, found: Mapping[str, Floats]) -> Mapping[str, float]:
+    """[E] numbers of each background by their names, NaN for a background of which there are none."""
     return {
         points.name(background, efficiency): float(found[background][k]) if background in found else float("nan")
         for background in points.backgrounds
@@ -103,17 +121,16 @@ def rejections(points: WorkingPoints, probability: NDArray[Any], label: NDArray[
     }
 
 
-def curve(points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any]) -> Curve | None:
-    """Rejections over the efficiency of the signal; None where nothing is known."""
-    found = _found(points, probability, label, GRID)
-    lines = tuple(Line(background, GRID, values) for background, values in found.items())
-    return Curve(lines, f"efficiency of {points.signal}", "rejection", log_y=True) if lines else None
+def _finite(values: Floats) -> Floats:
+    """The same, NaN where no jet of the background passes."""
+    known: Floats = np.where(np.isfinite(values), values, np.nan)
+    return known
 
 
 def _found(
     points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any], efficiency: Floats
-) -> dict[str, Floats]:
-    """For each background of which there are entries the rejections, NaN where none passes."""
+) -> dict[str, Rejection]:
+    """The rejections of each background of which there are entries."""
     index = points.classes.index
     background = np.zeros(len(label))
     for name, fraction in points.fractions.items():
@@ -126,6 +143,5 @@ def _found(
     for name in points.backgrounds:
         own = score[label == index(name)]
         if len(own):
-            values = rejection(signal, own, efficiency).value
-            found[name] = np.where(np.isfinite(values), values, np.nan)
+            found[name] = rejection(signal, own, efficiency)
     return found

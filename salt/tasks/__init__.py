@@ -1,6 +1,6 @@
 """What a model can learn about jets and their constituents."""
 
-from salt.tasks.base import Column, Embedding, Loss, Task, TaskFactory
+from salt.tasks.base import Column, Embedding, Loss, Share, Task, TaskFactory
 from salt.tasks.classification import Classification
 from salt.tasks.regression import Regression
 from salt.tasks.vertexing import Vertexing
@@ -14,6 +14,7 @@ __all__ = [
     "Loss",
     "LossWeights",
     "Regression",
+    "Share",
     "Task",
     "TaskFactory",
     "Vertexing",

@@ -40,6 +40,11 @@ class Loss:
     count: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Share(Loss):
+    """How many of `count` independent entries are what is asked about: of their share the binomial error is known."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a prediction file.
@@ -109,8 +114,9 @@ class Task(nn.Module, ABC):
     def metrics(self, raw: Any, batch: JetBatch) -> Mapping[str, Loss | Metric]:
         """What is worth watching, under the same keys for any batch, also for one without jets.
 
-        A mean, such as the accuracy, is a sum and a count that add up over batches, and its key is its name. What is no
-        mean, such as the area under a ROC curve, is a `Metric`, which has names of its own.
+        A mean is a sum and a count that add up over batches, and its key is its name; a `Share`, such as the accuracy,
+        is one with a binomial error. What is no mean, such as the area under a ROC curve, is a `Metric`, which has
+        names of its own.
         """
 
     @abstractmethod

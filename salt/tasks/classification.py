@@ -14,7 +14,7 @@ from salt.inputs import JETS, SHORT_NAMES, STANDARD_CLASSES, Target
 from salt.metrics import ConfusionMatrix, Metric, Rejections, Scores, WorkingPoints, working_points
 from salt.nn.dense import at_least_float32
 from salt.statistics import Statistics
-from salt.tasks.base import Column, Embedding, Loss, Task
+from salt.tasks.base import Column, Embedding, Loss, Share, Task
 from salt.tasks.head import Head, check_weight
 from salt.tasks.weights import LossWeights, Weighing
 
@@ -150,7 +150,7 @@ class Classification(Task):
         label, guess, classes = batch.labels[self.target], raw.argmax(-1), self.target.classes
         probability = at_least_float32(raw).softmax(-1)
         return {
-            "accuracy": Loss((guess == label).sum().float(), (label >= 0).sum().float()),
+            "accuracy": Share((guess == label).sum().float(), (label >= 0).sum().float()),
             "scores": Scores.of(probability, label, classes, self.working_points, bounded=self.input != JETS),
             "confusion": ConfusionMatrix.of(guess, label, classes),
         }

@@ -17,7 +17,7 @@ from salt.nn.dense import SplitLinear, after_first, at_least_float32, check_size
 from salt.nn.linear import Linear
 from salt.nn.pair_features import pair_features
 from salt.ragged import Pairs, Ragged, pairs, sum_rows
-from salt.tasks.base import Column, Embedding, Loss, Task
+from salt.tasks.base import Column, Embedding, Loss, Share, Task
 from salt.tasks.head import check_weight, total
 from salt.tasks.weights import LossWeights, Weighing
 
@@ -153,8 +153,8 @@ class Vertexing(Task):
             "pair_purity": Loss(right, found.sum().float()),
         }
         for k, kind in enumerate(("primary", "secondary")):
-            metrics[f"{kind}_efficiency"] = Loss(vertices.matched[k], vertices.true[k])
-            metrics[f"{kind}_purity"] = Loss(vertices.matched[k], vertices.groups[k])
+            metrics[f"{kind}_efficiency"] = Share(vertices.matched[k], vertices.true[k])
+            metrics[f"{kind}_purity"] = Share(vertices.matched[k], vertices.groups[k])
         return metrics
 
     def columns(self) -> tuple[Column, ...]:

@@ -116,10 +116,10 @@ def sample(part: str) -> Path:
 def test_predictions_are_not_replaced_unasked(copied: Path, command: Command) -> None:
     words = ("test", "--config", str(copied / "config.yaml"))
     assert command(*words).code == 0
-    refused = command(*words)
+    refused = command(*words, "--data.num_test=100")
     assert refused.code == 2
     assert "--overwrite" in refused.err
-    assert command(*words, "--overwrite").code == 0
+    assert command(*words, "--data.num_test=100", "--overwrite").code == 0
     assert not list(copied.rglob("*.part"))
 
 
