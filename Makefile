@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint docs bench bench-learning bench-physics clean
+.PHONY: help install demo test test-slow lint docs bench bench-learning bench-physics bench-taggers clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ bench-learning: install ## Train Salt and salt-ml with several seeds on FILE=tra
 
 bench-physics: install ## Measure the tagger against a cut on impact parameters (about half an hour on 2 cores)
 	$(BIN)/python benchmarks/rejection.py $(ARGS)
+
+bench-taggers: install ## Compare networks with boosted trees on the jets of JETS=folder (an hour or two on one core)
+	$(BIN)/python benchmarks/taggers.py --jets $(or $(JETS),.bench/jets) $(ARGS)
 
 clean: ## Remove what make has made, but no training
 	rm -rf $(VENV) .bench/venv demo site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
