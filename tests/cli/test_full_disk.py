@@ -1,6 +1,7 @@
 """A disk that fills up while a checkpoint is written."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,28 @@ def test_a_training_on_a_full_disk_ends_with_one_line_and_keeps_its_last_checkpo
     assert 0 < state["global_step"] < 1000
     assert state["epoch"] >= 1
     assert [p.name for p in last.parent.glob(".*")] == []
+
+
+def test_no_predictions_are_left_on_a_full_disk(small_disk: Path, run_folder: Path) -> None:
+    run = small_disk / "run"
+    shutil.copytree(run_folder, run)
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "other").write_bytes(bytes(free - 60_000))
+    before = sorted((run / "ckpts").iterdir())
+    words = ["--config", f"{run}/config.yaml", "--data.num_test=-1", "--data.num_workers=0"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "salt", "test", *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    (error,) = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
+    assert f"cannot write {run}/ckpts/" in error
+    assert "No space left on device" in error
+    assert "Traceback" not in ended.stderr
+    assert sorted((run / "ckpts").iterdir()) == before
 
 
 def test_what_a_killed_process_left_is_removed_and_what_one_is_writing_is_not(
