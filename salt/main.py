@@ -11,6 +11,7 @@ usage: main VERB [--config FILE] [--key value ...]
 Trains jet taggers on HDF5 files of simulated jets.
 
   fit        train a model:            main fit --config gnn.yaml
+  check      what a training would say and take, before it begins: main check --config gnn.yaml
   test       score a labelled file:    main test --config logs/RUN/config.yaml --data.test_file test.h5
   predict    score any file:           main predict --config logs/RUN/config.yaml --data.test_file data.h5
   validate   losses and metrics of a checkpoint on the validation file
@@ -82,6 +83,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[0], words[1:])
 
+    def check(words: list[str]) -> int:
+        from salt.commands.check import run
+
+        return run(words[1:])
+
     def simulate(words: list[str]) -> int:
         from salt.commands.simulate import run
 
@@ -124,7 +130,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
     trainers = dict.fromkeys(("fit", "validate", "test", "predict"), trainer)
     readers = {"compare": compare, "norm": norm, "rejection": rejection, "report": report, "runs": runs}
-    return {**trainers, **readers, "export": export, "simulate": simulate, "stage": stage}
+    return {**trainers, **readers, "check": check, "export": export, "simulate": simulate, "stage": stage}
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def drawn(tables: tuple[Table, ...], terminal: bool) -> str:
 
 def inputs(datamodule: JetDataModule) -> Table:
     """The inputs with their variables."""
-    table = _table("input", "dataset", "number", "variables", numbers=("number",))
+    table = plain_table("input", "dataset", "number", "variables", numbers=("number",))
     for name, spec in datamodule.inputs.items():
         table.add_row(name, spec.dataset_of(name), str(len(spec.variables)), ", ".join(spec.variables))
     return table
@@ -63,7 +63,7 @@ def inputs(datamodule: JetDataModule) -> Table:
 
 def layers(module: Tagger) -> Table:
     """The parts of the model with their numbers of parameters."""
-    table = _table("part", "is", "parameters", "trained", numbers=("parameters", "trained"))
+    table = plain_table("part", "is", "parameters", "trained", numbers=("parameters", "trained"))
     for name, kind, parameters in _parts(module.model):
         trained = sum(p.numel() for p in parameters if p.requires_grad)
         table.add_row(name, kind, f"{sum(p.numel() for p in parameters):,}", f"{trained:,}")
@@ -87,7 +87,7 @@ def _parts(model: nn.Module) -> Iterator[tuple[str, str, list[nn.Parameter]]]:
 
 def tasks(module: Tagger) -> Table:
     """The tasks with what they learn and the columns that they predict."""
-    table = _table("task", "is", "of", "learns", "columns")
+    table = plain_table("task", "is", "of", "learns", "columns")
     for name, task in module.tasks.items():
         targets = ", ".join(dict.fromkeys(target.variable for target in task.targets if target.learnt))
         columns = ", ".join(column.in_file(module.name) for column in task.columns())
@@ -97,7 +97,7 @@ def tasks(module: Tagger) -> Table:
 
 def training(trainer: Trainer, module: Tagger, datamodule: JetDataModule) -> Table:
     """The data, the length and the devices."""
-    table = _table("training", "")
+    table = plain_table("training", "")
     opened: Mapping[str, Any] = datamodule.describe()
     for part, about in opened.items():
         if part in ("train", "val"):
@@ -124,7 +124,8 @@ def _devices(trainer: Trainer, device: torch.device) -> str:
     return f"{trainer.world_size} x {kind}{nodes}"
 
 
-def _table(*headings: str, numbers: tuple[str, ...] = ()) -> Table:
+def plain_table(*headings: str, numbers: tuple[str, ...] = ()) -> Table:
+    """An empty table without lines; columns of numbers end at the right."""
     table = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
         column.overflow = "fold"

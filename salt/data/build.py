@@ -80,6 +80,11 @@ def build_store(source: Source, folder: Path, processes: int | None = None) -> N
     )
 
 
+def packed_bytes(source: Source) -> int:
+    """About how many bytes the jets of a source take when they are packed."""
+    return _estimated_bytes(source, _columns(source))
+
+
 def _columns(source: Source) -> dict[str, list[Column]]:
     """For each input its arrays."""
     found = {}

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from salt.data.source import Source
-from salt.data.survey import Survey
+from salt.data.survey import Measure, Survey
 from salt.errors import ConfigError, DataError
 from salt.inputs import STANDARD_CLASSES, Input, Target
 from salt.statistics import Scale
 
 TRUTH = re.compile(r"truth|HadronCone|flavour_?label|flavor_?label|GhostBHadrons|GhostCHadrons", re.IGNORECASE)
 FAR = 5.0
-"""Standard deviations between a measured mean and a given one that are not by chance."""
+"""Standard deviations between a measured mean and a given one, or the ratio of deviations, that are not by chance."""
 
 
 def check_distinct(train: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> None:
@@ -71,13 +71,19 @@ def truth_inputs(inputs: Mapping[str, Input], targets: Iterable[Target]) -> list
 
 
 def far_from(scales: Mapping[str, Mapping[str, Scale]], found: Survey) -> list[str]:
-    """Variables whose measured mean is far from the given one, as ``input.variable``."""
+    """Variables whose measured mean or deviation is far from the given one, as ``input.variable``."""
     return [
         f"{name}.{variable}"
         for name, variables in found.measures.items()
         for variable, measure in variables.items()
-        if measure.count and abs(measure.mean - scales[name][variable].mean) > FAR * scales[name][variable].std
+        if _far(measure, scales[name][variable])
     ]
+
+
+def _far(measure: Measure, given: Scale) -> bool:
+    std = measure.scale.std if measure.count else 0.0
+    spread = std > 0 and not given.std / FAR <= std <= given.std * FAR
+    return spread or (measure.count > 0 and abs(measure.mean - given.mean) > FAR * given.std)
 
 
 def look_normalised(scales: Mapping[str, Mapping[str, Scale]], found: Survey) -> bool:

@@ -56,7 +56,7 @@ def pack_jets(plan: InputPlan, entries: Entries, rows: Array) -> Part:
     """
     records = entries.records
     counts = np.ones(len(rows), dtype=np.int64)
-    return Part(_values(plan, records, rows), counts, entries.slot, _labels(plan, records, rows))
+    return Part(checked_values(plan, records, rows), counts, entries.slot, _labels(plan, records, rows))
 
 
 def pack_constituents(plan: InputPlan, entries: Entries, rows: Array) -> Part:
@@ -70,17 +70,24 @@ def pack_constituents(plan: InputPlan, entries: Entries, rows: Array) -> Part:
     Raises:
         DataError: An input is not finite, or a label cannot be used; the message has the first row.
     """
+    kept, counts = wanted_entries(plan, entries, len(rows))
+    entry_rows = rows[kept.jet]
+    values = checked_values(plan, kept.records, entry_rows)
+    return Part(values, counts, kept.slot, _labels(plan, kept.records, entry_rows))
+
+
+def wanted_entries(plan: InputPlan, entries: Entries, num_jets: int) -> tuple[Entries, Array]:
+    """Those that pass the selection, in file order, at most `max_count` a jet, and [B] how many each jet has."""
     jet, slot, picked = entries.jet, entries.slot, entries.records
     if plan.conditions:
         passed = passes(plan.conditions, picked)
         jet, slot, picked = jet[passed], slot[passed], picked[passed]
-    counts = np.bincount(jet, minlength=len(rows))
+    counts = np.bincount(jet, minlength=num_jets)
     if plan.max_count is not None:
         early = np.arange(len(jet)) - (np.cumsum(counts) - counts)[jet] < plan.max_count
         jet, slot, picked = jet[early], slot[early], picked[early]
         counts = np.minimum(counts, plan.max_count)
-    entry_rows = rows[jet]
-    return Part(_values(plan, picked, entry_rows), counts, slot, _labels(plan, picked, entry_rows))
+    return Entries(picked, jet, slot), counts
 
 
 def concatenate(parts: Sequence[Packed]) -> Packed:
@@ -116,7 +123,12 @@ def _take(part: Part, index: Array) -> Part:
     return Part(part.values.take(entries, axis=0), counts, part.slots[entries], labels)
 
 
-def _values(plan: InputPlan, records: Array, rows: Array) -> Array:
+def checked_values(plan: InputPlan, records: Array, rows: Array) -> Array:
+    """The variables of records [T, F] in float32.
+
+    Raises:
+        DataError: One is not finite; the message has the first such row.
+    """
     values = np.empty((len(records), len(plan.variables)), dtype=np.float32)
     with np.errstate(over="ignore"):
         for i, variable in enumerate(plan.variables):
@@ -135,10 +147,15 @@ def _values(plan: InputPlan, records: Array, rows: Array) -> Array:
 
 
 def _labels(plan: InputPlan, records: Array, rows: Array) -> dict[Target, Array]:
-    return {label.target: _label(plan, label, records[label.target.variable], rows) for label in plan.labels}
+    return {label.target: checked_label(plan, label, records[label.target.variable], rows) for label in plan.labels}
 
 
-def _label(plan: InputPlan, label: LabelPlan, raw: Array, rows: Array) -> Array:
+def checked_label(plan: InputPlan, label: LabelPlan, raw: Array, rows: Array) -> Array:
+    """One target [T] from what the file has.
+
+    Raises:
+        DataError: It cannot be used; the message has the first such row.
+    """
     target = label.target
     if target.kind == "number":
         return _number(plan, target, raw, rows)

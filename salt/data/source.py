@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from salt.data.entries import of_records, pick
+from salt.data.entries import Entries, of_records, pick
 from salt.data.packing import Packed, Part, concatenate, pack_constituents, pack_jets
 from salt.data.plan import InputPlan, plan_file
 from salt.data.reader import VALID, Array, Layout, Reader
@@ -111,6 +111,12 @@ class Source:
                 return concatenate(list(pool.map(self._pack_run, *zip(*runs, strict=True))))
         pieces = [self._pack_run(file, local) for file, local in runs]
         return concatenate(pieces) if pieces else self._empty()
+
+    def entries(self, positions: Array) -> Iterator[tuple[InputPlan, Entries, Array]]:
+        """What `pack` would pack: of each input, in each file, the plan, the real entries, and the rows of the jets."""
+        for file, local in self._runs(self.row_of(positions)):
+            for plan in self._plans[file].values():
+                yield plan, pick(self.readers[file], plan.dataset, local, plan.fields), local
 
     def read(self, dataset: str, rows: Array, variables: Sequence[str]) -> Array:
         """Raw, padded records of one dataset, [B] or [B, width], with the named fields in their order.
