@@ -110,7 +110,8 @@ def test_looking_whether_a_run_is_alive_does_not_stop_it_from_beginning(run: Pat
 def test_runs_are_found_by_id_by_path_and_by_job(run: Path, tmp_path: Path) -> None:
     assert find_run(tmp_path, "gnn_1") == run == find_run(tmp_path / "elsewhere", str(run))
     assert run_of(run / "ckpts" / "x.ckpt") == run
-    assert run_of(run / "x.ckpt") is None
+    assert run_of(run / "gnn.ckpt") == run
+    assert run_of(tmp_path / "x.ckpt") is None
     assert run_of_job(tmp_path, "slurm:7", WORDS) == run
     assert run_of_job(tmp_path, "slurm:7", (*WORDS, "more")) is None
     assert run_of_job(tmp_path, "slurm:8", WORDS) is None
