@@ -12,6 +12,9 @@ from salt.data.scan import Scan
 from salt.errors import ConfigError
 from salt.inputs import Target
 
+FREQUENT = 0.05
+"""From this share on the most frequent value of a variable is shown."""
+
 
 def report(found: Checked) -> str:
     """All of it as text."""
@@ -31,7 +34,8 @@ def _findings(found: Checked) -> list[Finding]:
     """Errors first, as they are what is to be corrected."""
     every = [
         *(Finding("error", str(error), isinstance(error, ConfigError)) for error in found.errors),
-        *(Finding("warning", doubt) for doubt in found.doubts),
+        # Those of the workers are said here for all devices that are asked for.
+        *(Finding("warning", doubt) for doubt in found.doubts if not doubt.startswith("data.num_workers is")),
         *_good(found),
         *log_folder(found),
         *staging(found),
@@ -90,7 +94,7 @@ def _tables(found: Checked) -> Iterator[Table]:
 
 
 def _variables(found: Scan) -> Table:
-    numbers = ("mean", "std", "least", "most", "not finite", "most frequent")
+    numbers = ("mean", "std", "least", "most", "not finite", "often")
     table = plain_table("variable", "type", *numbers, numbers=numbers)
     for name, variables in found.variables.items():
         for variable, about in variables.items():
@@ -99,7 +103,8 @@ def _variables(found: Scan) -> Table:
             if measure.count and measure.usual is not None:
                 scale = measure.scale
                 cells[:4] = [f"{value:.4g}" for value in (scale.mean, scale.std, measure.low, measure.high)]
-                cells[5] = f"{measure.usual:.4g} in {_share(measure.usual_count, measure.count)}"
+                if measure.usual_count > FREQUENT * measure.count:
+                    cells[5] = f"{measure.usual:.4g} in {_share(measure.usual_count, measure.count)}"
             if about.entries:
                 cells[4] = _share(about.strange, about.entries)
             table.add_row(f"{name}.{variable}", about.dtype.name, *cells)

@@ -9,20 +9,24 @@ from salt.callbacks.memory import GB
 from salt.cli.checked import Checked
 from salt.commands.check_places import Finding
 from salt.data.space import in_words, memory_left
-from salt.data.workers import advised_workers, usable_cores
+from salt.data.workers import advised_workers, usable_cores, worker_doubts
 
 MOST = 0.9
 """A training should not take a larger share of the memory than this."""
 
 
 def workers(found: Checked) -> Iterator[Finding]:
-    """How many processes read; where that looks wrong there is a warning already."""
-    if found.data is None or any(doubt.startswith("data.num_workers") for doubt in found.doubts):
+    """How many processes read, and whether that looks wrong."""
+    if found.data is None:
         return
-    cores = usable_cores()
-    number = f"data.num_workers: {_readers(found)}"
-    derived = " (derived)" if found.asked_workers is None else ""
-    yield Finding("ok", f"{number}{derived} on {cores} core{'s' * (cores > 1)} of this machine")
+    cores, asked = usable_cores(), found.asked_workers
+    doubts = [] if asked is None else worker_doubts(asked, cores, found.devices.each or 1)
+    for doubt in doubts:
+        yield Finding("warning", doubt)
+    if not doubts:
+        derived = " (derived)" if asked is None else ""
+        number = f"data.num_workers: {_readers(found)}{derived}"
+        yield Finding("ok", f"{number} on {cores} core{'s' * (cores > 1)} of this machine")
 
 
 def pace(found: Checked) -> Iterator[Finding]:
