@@ -157,12 +157,12 @@ def predictions(root: Path) -> bytes:
 
 def test_any_number_of_devices_writes_the_file_of_one(trained: Path, tmp_path: Path) -> None:
     found = {}
+    root = Path(shutil.copytree(trained, tmp_path / "root"))
     for devices in (1, 3):  # 5 batches, so that one of three devices has nothing in the second step
-        root = Path(shutil.copytree(trained, tmp_path / str(devices)))
-        done = score(root, "test", f"--trainer.devices={devices}")
+        done = score(root, "test", f"--trainer.devices={devices}", "--overwrite")
         found[devices] = (done.stdout, predictions(root))
     assert found[1] == found[3], "metrics or columns differ"
-    with h5py.File(next((tmp_path / "3").glob("logs/*/ckpts/*.h5")), locking=False) as file:
+    with h5py.File(next(root.glob("logs/*/ckpts/*.h5")), locking=False) as file:
         assert set(file) == {"jets", "tracks"}
         assert file["jets"]["eventNumber"].tolist() == [i // 2 for i in range(430)]
 
@@ -170,9 +170,9 @@ def test_any_number_of_devices_writes_the_file_of_one(trained: Path, tmp_path: P
 @pytest.mark.slow
 def test_torchrun_predicts_what_one_device_does(trained: Path, tmp_path: Path) -> None:
     found = []
-    for name, start in (("one", ("-m", "salt")), ("two", TWO)):
-        root = Path(shutil.copytree(trained, tmp_path / name))
-        score(root, "predict", "--data.inputs.jets.selection=[pt > 60]", start=start)
+    root = Path(shutil.copytree(trained, tmp_path / "root"))
+    for start in (("-m", "salt"), TWO):
+        score(root, "predict", "--data.inputs.jets.selection=[pt > 60]", "--overwrite", start=start)
         found.append(predictions(root))
     assert found[0] == found[1]
 
