@@ -12,6 +12,9 @@ T = TypeVar("T")
 MOST = 30
 """So many mistakes are looked for."""
 
+LIKELY = 8
+"""Of so many values each mistake may be about."""
+
 ABSENT = ("' is missing; ", "are required", "needs a class_path", "no model is described", "there are no tasks")
 """What is said when a value is needed."""
 
@@ -63,7 +66,7 @@ def _candidates(tree: Tree, words: str) -> Iterator[tuple[str, ...]]:
     """Parts of a config, those that a message names first, small before large."""
     leaves = list(_leaves(tree, ()))
     named = {path: sum(part in words for part in path) + 2 * (str(value) in words) for path, value in leaves}
-    likely = sorted((path for path, _ in leaves), key=lambda path: (path[-1] not in words, -named[path]))
+    likely = sorted((path for path, _ in leaves), key=lambda path: (path[-1] not in words, -named[path]))[:LIKELY]
     tried = set()
     for depth in range(4):
         for path in likely:

@@ -97,7 +97,7 @@ def _device(device: torch.device) -> str:
 
 def _duration(seconds: float) -> str:
     """Rounded, such as ``120 ms``, ``3.4 s``, ``12 min`` or ``5.1 h``."""
-    for size, unit in ((3600.0, "h"), (60.0, "min"), (1.0, "s")):
-        if seconds >= size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{1000 * seconds:.2g} ms"
+    units = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"))
+    size, unit = next((each for each in units if seconds >= each[0]), units[-1])
+    value = seconds / size
+    return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.1f} {unit}"
