@@ -15,7 +15,7 @@ from salt.data.datamodule import JetDataModule
 from salt.data.group import read_group
 from salt.errors import ConfigError
 
-SECONDS = 2.5
+SECONDS = 1.5
 """So long steps are measured, but at least two of them."""
 
 MOST_STEPS = 12
