@@ -45,7 +45,8 @@ def _settled(spec: Any) -> Any:
     if not isinstance(spec, Mapping):
         return spec
     for secret in SECRETS:
-        if any(secret in (group or {}) for group in (spec, spec.get("init_args"), spec.get("dict_kwargs"))):
+        groups = (spec, spec.get("init_args"), spec.get("dict_kwargs"))
+        if any((group or {}).get(secret) is not None for group in groups):
             raise ConfigError(
                 f"trainer.logger.{secret}: a key in a config or a flag would be written to the files of the run\n"
                 "set it in the environment, for Comet as COMET_API_KEY or PL_TRAINER__LOGGER__API_KEY"
