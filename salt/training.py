@@ -21,6 +21,7 @@ from salt.optim import OneCycle, OptimizerFactory, Schedule
 from salt.optim.averaging import Which, choose_weights, weights_to_go_on
 from salt.optim.optimizers import FIRST, build_optimizer, check_same_class, class_name, steer, take_settings
 from salt.parts import how_many, losses_in_parts, sums_in_parts
+from salt.saved import CHECKPOINT_FORMAT, check_header, check_shapes, signature
 from salt.tally import Results, Tally, names
 from salt.tasks import Task, TaskFactory
 from salt.tasks.weights import measure_weights
@@ -112,7 +113,7 @@ class Tagger(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights are for, so that a config that does not fit them is found by name."""
         trained = [totals.cpu() for totals in self._trained]
-        checkpoint["salt"] = {"format": CHECKPOINT_FORMAT, "model": self._signature(), "trained": trained}
+        checkpoint["salt"] = {"format": CHECKPOINT_FORMAT, "model": signature(self.model), "trained": trained}
         fit = None if self._trainer is None or self._trainer.state.fn != "fit" else self._trainer.fit_loop
         if fit is not None and fit._data_fetcher is not None:
             checkpoint["salt"] |= {"optimizer": class_name(self.trainer.optimizers[0]), "rate": self._rate()}
@@ -123,31 +124,9 @@ class Tagger(LightningModule):
         Raises:
             ConfigError: They differ; the message names the first difference.
         """
-        header = checkpoint.get("salt")
-        if not isinstance(header, dict) or "format" not in header:
-            raise ConfigError("the checkpoint was not written by Salt")
-        if header["format"] > CHECKPOINT_FORMAT:
-            raise ConfigError(
-                f"the checkpoint has format {header['format']}; this version of Salt reads up to {CHECKPOINT_FORMAT}"
-            )
-        ours, theirs = self._signature(), header["model"]
-        for group in ours:
-            for name in [*theirs[group], *ours[group]]:
-                trained, asked = theirs[group].get(name), ours[group].get(name)
-                if trained != asked:
-                    raise ConfigError(
-                        f"the checkpoint was trained with {group} '{name}': {trained}, the config has {asked}\n"
-                        "take the config of its run, or begin a new run with those of its weights that fit: "
-                        "run.warm_start with exclude"
-                    )
-        shapes = {k: tuple(v.shape) for k, v in self.state_dict().items()}
-        saved = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
-        for key in sorted(shapes.keys() | saved.keys()):
-            if shapes.get(key) != saved.get(key):
-                raise ConfigError(
-                    f"the model of the config does not fit the checkpoint: {key} is {saved.get(key, 'absent')} there "
-                    f"and {shapes.get(key, 'absent')} here; compare embed_dim, encoder, pooling, tasks, balancing"
-                )
+        header: Any = checkpoint.get("salt")
+        check_header(header, signature(self.model))
+        check_shapes(self.state_dict(), checkpoint["state_dict"])
         self._trained = header.get("trained", [])  # Of an epoch that is over: forgotten as the next one begins.
         if self._trainer is not None and self._trainer.training:
             weights_to_go_on(checkpoint)
@@ -169,12 +148,6 @@ class Tagger(LightningModule):
                 "or data differ in %s",
                 ", ".join(stay),
             )
-
-    def _signature(self) -> dict[str, dict[str, list[str]]]:
-        return {
-            "input": {name: list(module.variables) for name, module in self.model.normalise.items()},  # type: ignore[arg-type]
-            "task": {name: [column.name for column in task.columns()] for name, task in self.tasks.items()},
-        }
 
     def training_step(self, batch: JetBatch, batch_idx: int) -> Tensor:
         """The loss whose gradient, averaged over devices, is that of the mean over the whole global batch."""
@@ -423,8 +396,5 @@ class Tagger(LightningModule):
             lengths.append(trainer.max_steps)
         return min(lengths, default=None)
 
-
-CHECKPOINT_FORMAT = 1
-"""Version of what checkpoints hold beside Lightning's own entries."""
 
 _TINY = 1e-12

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from salt.data.reader import Reader
 from salt.data.source import Source
 from salt.data.survey import Measure, Survey
 from salt.errors import ConfigError, DataError
@@ -96,3 +97,16 @@ def look_normalised(scales: Mapping[str, Mapping[str, Scale]], found: Survey) ->
             std = measure.scale.std / given.std if measure.count else 1.0
             strange.append(abs(mean) > 1 or not 0.2 <= std <= 5)
     return 2 * sum(strange) <= len(strange)
+
+
+def lacking_targets(
+    readers: Sequence[Reader], inputs: Mapping[str, Input], targets: Sequence[Target]
+) -> tuple[Target, ...]:
+    """The targets whose variable is missing in a file that has the dataset it would be in."""
+    fields = [reader.layouts() for reader in readers]
+    return tuple(
+        target
+        for target in targets
+        for dataset in [inputs[target.input].dataset_of(target.input)]
+        if any(dataset in layouts and target.variable not in layouts[dataset].fields for layouts in fields)
+    )

@@ -9,12 +9,13 @@ from lightning.pytorch import LightningDataModule
 
 from salt.batch import JetBatch
 from salt.data.agree import all_succeed
-from salt.data.checks import check_distinct, nameless_codes
+from salt.data.checks import check_distinct, lacking_targets, nameless_codes
 from salt.data.examine import examine
 from salt.data.formats import open_reader
 from salt.data.group import read_group
 from salt.data.loader import StepLoader
 from salt.data.norms import dataset_scales, input_scales, load_class_weights, load_norms
+from salt.data.options import check_limits, check_reading
 from salt.data.orders import Blocks, Order, Sequential, Single, Weak, share, whole_batches
 from salt.data.paths import describe_file, resolve
 from salt.data.samples import Sample, find_samples
@@ -102,31 +103,13 @@ class JetDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         check_inputs(inputs)
-        for key, value in (("num_train", num_train), ("num_val", num_val), ("num_test", num_test)):
-            if value < 1 and value != -1:
-                raise ConfigError(f"data.{key} is {value}; it must be at least 1, or -1 for all jets")
-        if batch_size < 1:
-            raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
-        if constituents_per_step is not None and constituents_per_step < 1:
-            raise ConfigError(f"data.constituents_per_step is {constituents_per_step}; it must be at least 1, or null")
-        if num_workers is not None and num_workers < 0:
-            raise ConfigError(f"data.num_workers is {num_workers}; it must be 0 or more, or null")
-        if stage not in ("copy", "packed"):
-            raise ConfigError(unknown("data.stage", stage, ("copy", "packed")))
-        if stage == "packed" and move_files_temp is None:
-            raise ConfigError(
-                "data.stage: packed has no effect without a folder for it; give --data.move_files_temp, such as "
-                "/dev/shm/$USER, or leave it out"
-            )
-        if shuffle not in ("blocks", "weak"):
-            raise ConfigError(unknown("data.shuffle", shuffle, ("blocks", "weak")))
-        if shuffle == "weak" and not batched_read:
-            raise ConfigError("data.shuffle: weak has no effect with data.batched_read: false; leave one of them out")
+        self.limits = {"train": num_train, "val": num_val, "test": num_test}
+        check_limits(self.limits, batch_size, constituents_per_step, num_workers)
+        check_reading(stage, move_files_temp, shuffle, batched_read)
         self.inputs = inputs
         self.samples = find_samples(test_file)
         self.chosen = 0
         self.options = {"train": train_file, "val": val_file}
-        self.limits = {"train": num_train, "val": num_val, "test": num_test}
         self.batch_size = batch_size
         self.constituents_per_step = constituents_per_step
         self.num_workers = num_workers
@@ -195,14 +178,11 @@ class JetDataModule(LightningDataModule):
         """Batches in the order that was asked for, another one each epoch."""
         source = self._sources["train"]
         step = self._step * self.batches_per_step
-        order: Order
         if not self.batched_read:
-            order = Single(source.num_jets, step, self._seed)
-        elif self.shuffle == "weak":
-            order = Weak(source.num_jets, step, self._seed)
-        else:
-            order = Blocks.of(source.block_edges(), step, self._seed)
-        return self._loader("train", order)
+            return self._loader("train", Single(source.num_jets, step, self._seed))
+        if self.shuffle == "weak":
+            return self._loader("train", Weak(source.num_jets, step, self._seed))
+        return self._loader("train", Blocks.of(source.block_edges(), step, self._seed))
 
     def val_dataloader(self) -> StepLoader | list[StepLoader]:
         """Batches as they come; nothing if there is no validation file."""
@@ -272,22 +252,22 @@ class JetDataModule(LightningDataModule):
         return self.trainer.global_rank if self.trainer else 0
 
     @property
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self.trainer else 1
-
-    @property
     def _step(self) -> int:
         return self.batch_size * self._world_size
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
 
     def _setup_fit(self) -> None:
         paths = {"train": self._resolve("train")}
         if self.options["val"] is not None:
             paths["val"] = self._resolve("val")
         test_paths = self._test_paths()
-        others = {f"data.{part}_file": paths[part] for part in paths if part != "train"}
+        others = {f"data.{part}_file": found for part, found in paths.items() if part != "train"}
         check_distinct(paths["train"], {**others, "data.test_file": test_paths})
         norms = Path(self.norm_dict) if self.norm_dict is not None else None
-        given = input_scales(load_norms(norms), self.inputs, norms) if norms is not None else None
+        given = None if norms is None else input_scales(load_norms(norms), self.inputs, norms)
         # Everything that can be wrong is found in the original files, before anything is copied.
         self._sources = {part: self._open(part, found, self._targets) for part, found in paths.items()}
         unnamed = nameless_codes(*self._sources.values())
@@ -298,11 +278,10 @@ class JetDataModule(LightningDataModule):
         self.statistics, doubts = examine(
             self._sources["train"], self._sources.get("val"), self._open_test(test_paths), given, weights
         )
-        doubts += unnamed
         if self.num_workers is not None:
-            doubts += worker_doubts(self.num_workers, usable_cores(), self._local_ranks)
+            unnamed += worker_doubts(self.num_workers, usable_cores(), self._local_ranks)
         if self._rank == 0:
-            for doubt in doubts:
+            for doubt in [*doubts, *unnamed]:
                 log.warning(doubt)
         if "val" not in paths and self.trainer:
             self.trainer.limit_val_batches = 0  # Lightning's way of saying that there is no validation.
@@ -312,9 +291,10 @@ class JetDataModule(LightningDataModule):
 
     def _resolve(self, part: str) -> tuple[Path, ...]:
         option = self.chosen_sample.option if part == "test" else self.options[part]
+        key = f"data.{part}_file"
         if option is None:
-            raise ConfigError(f"data.{part}_file is not given; name the file by --data.{part}_file")
-        return resolve(option, f"data.{part}_file")
+            raise ConfigError(f"{key} is not given; name the file by --{key}")
+        return resolve(option, key)
 
     def _open(self, part: str, paths: tuple[Path, ...], targets: tuple[Target, ...], strict: bool = True) -> Source:
         self.paths[part] = paths
@@ -324,14 +304,7 @@ class JetDataModule(LightningDataModule):
             scales = dataset_scales(load_norms(Path(self.norm_dict)), self.inputs, Path(self.norm_dict))
             readers = [open_reader(path, scales, self.reader) for path in paths]
         if not strict:
-            fields = [reader.layouts() for reader in readers]
-            lacking = tuple(
-                t
-                for t in targets
-                for dataset in [self.inputs[t.input].dataset_of(t.input)]
-                if any(dataset in layouts and t.variable not in layouts[dataset].fields for layouts in fields)
-            )
-            self._missing[part] = lacking
+            self._missing[part] = lacking = lacking_targets(readers, self.inputs, targets)
             targets = tuple(t for t in targets if t not in lacking)
         return Source(key, readers, self.inputs, targets, self.limits[part], f"data.num_{part}", strict)
 
@@ -377,11 +350,8 @@ class JetDataModule(LightningDataModule):
     def _give_up_staging(self, originals: dict[str, Source], failures: Sequence[SaltError]) -> None:
         self._release()
         self._sources = originals
-        failure = (
-            failures[0]
-            if failures
-            else StorageError("data.move_files_temp: another process of this training could not use it")
-        )
+        elsewhere = StorageError("data.move_files_temp: another process of this training could not use it")
+        failure = failures[0] if failures else elsewhere
         if not self.stage_optional or not isinstance(failure, StorageError):
             raise failure
         log.warning("%s; the files are read where they are", str(failure).replace("\n", "; "))
@@ -409,12 +379,10 @@ class JetDataModule(LightningDataModule):
         return self._loader(part, Sequential(self._sources[part].num_jets, self._step))
 
     def _loader(self, part: str, order: Order) -> StepLoader:
-        workers = self.num_workers
-        if workers is None:
-            workers = advised_workers(usable_cores(), self._local_ranks)
+        asked = self.num_workers
+        workers = advised_workers(usable_cores(), self._local_ranks) if asked is None else asked
         self._sources[part].close()
         jets = self._stores.get(part, self._sources[part])
-        threads = reading_threads(usable_cores(), self._local_ranks, workers)
         training = part == "train"
         return StepLoader(
             jets,
@@ -423,7 +391,7 @@ class JetDataModule(LightningDataModule):
             self._rank,
             self._world_size,
             workers,
-            threads=threads,
+            threads=reading_threads(usable_cores(), self._local_ranks, workers),
             repeated=training,
             cut=share if training else whole_batches(self.batch_size),
         )

@@ -45,7 +45,7 @@ def test_accumulated_batches_are_one_large_batch(config: str, command: Command, 
     assert [row["step"] for row in metrics(large)] == [row["step"] for row in metrics(parts)]
     one, other = (weights(folder / "ckpts/last.ckpt") for folder in (large, parts))
     for name, value in one.items():
-        torch.testing.assert_close(other[name], value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(other[name], value, rtol=1e-5, atol=5e-6)
 
 
 def test_a_step_that_changes_its_size(command: Command) -> None:

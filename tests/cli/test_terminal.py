@@ -97,6 +97,7 @@ def test_a_training_that_ends_inside_an_epoch_shows_no_old_validation(command: C
     assert "train/loss" in last
 
 
+@pytest.mark.slow  # Each of two clocks may be interrupted where the other is not.
 def test_jets_per_second_are_those_of_a_hand_count(
     command: Command, small_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

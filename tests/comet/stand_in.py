@@ -132,7 +132,8 @@ class StandIn:
                 "featureToggles": {},
                 "cometWebAssetUrl": None,
             }
-        return 200, {"msg": "OK", "code": 200, "is_alive_beat_duration_millis": 10000, "gpu_monitor_interval_millis": 10000}
+        beats = {"is_alive_beat_duration_millis": 10000, "gpu_monitor_interval_millis": 10000}
+        return 200, {"msg": "OK", "code": 200, **beats}
 
     def bodies(self, end: str) -> list[Any]:
         """What was posted to all paths with this end."""
