@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint as LastCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from salt.files import write_text
@@ -17,8 +18,10 @@ log = logging.getLogger(__name__)
 FILE = "loss_weights.yaml"
 
 
-class LossWeightsTable(Callback):
+class LossWeightsTable(LastCallback):
     """Says before the first step what each task, class, label, jet and level weighs, and writes it to the run folder.
+
+    Lightning calls it after callbacks of other kinds, so that what they find wrong stands alone.
 
     Args:
         folder: The run folder; None writes nothing.

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint as LastCallback
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
@@ -21,8 +22,10 @@ LOG_WIDTH = 120
 """Columns of the tables where there is no terminal."""
 
 
-class ModelSummary(Callback):
+class ModelSummary(LastCallback):
     """Says before the first step what the inputs, the layers and the tasks are, and how long the training will be.
+
+    Lightning calls it after callbacks of other kinds, so that what they find wrong stands alone.
 
     Args:
         terminal: Whether a terminal shows it; without one there are plain lines.

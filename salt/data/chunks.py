@@ -71,7 +71,12 @@ class ChunkTable:
     def _chunk(self, row: int, scratch: Array) -> tuple[Array, bool]:
         try:
             skipped, stored = self.dataset.read_direct_chunk((row,) if self.width is None else (row, 0))
-        except (OSError, RuntimeError, ValueError) as error:  # A chunk that was never written, for one.
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            MemoryError,
+        ) as error:  # One that was never written has any size.
             raise UndecodableError(str(error)) from error
         return self.pipeline.undo(stored, skipped, scratch)
 
