@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,6 +30,10 @@ SHORT = {
 """Options that make every training of the pages a short one."""
 
 
+LONG = ("devices", "preprocessing", "schedules", "terminal", "tutorial")
+"""Pages whose commands take minutes on a busy machine."""
+
+
 def blocks(page: Path) -> list[tuple[str | None, str]]:
     return [(match["name"], match["text"]) for match in BLOCK.finditer(page.read_text())]
 
@@ -40,7 +45,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**kept, **SHORT, "PATH": path, "HOME": str(tmp_path), "SALT": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.stem)
+def with_blocks() -> list[Any]:
+    found = [page for page in PAGES if blocks(page)]
+    return [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in LONG else []) for p in found]
+
+
+@pytest.mark.parametrize("page", with_blocks())
 def test_the_commands_of_a_page_work(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     text = page.read_text()
     assert len(blocks(page)) == len(MARK.findall(text)), "a mark has no fenced block right after it"

@@ -62,7 +62,7 @@ def test_what_a_run_says_and_keeps(here: Path, command: Command) -> None:
     assert "test/track_vertexing/loss" in scored.out
 
 
-@pytest.mark.parametrize("rule", ["uncertainty", "geometric"])
+@pytest.mark.parametrize("rule", ["uncertainty", pytest.param("geometric", marks=pytest.mark.slow)])
 def test_two_devices_train_like_one(rule: str, here: Path) -> None:
     """Losses of two epochs, and with them all gradients, agree to rounding."""
     flags = (f"--model.balancing={rule}", "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1")
