@@ -39,7 +39,7 @@ UNASKED: Mapping[str, Any] = {
 }
 """The SDK would look for these in its own process, of which nobody wants to know; options of the user win."""
 
-ANSWER = 2.5
+ANSWER = 1.5
 """Seconds in which a server that lives answers while the training waits for it."""
 PATIENCE = 10.0
 """Seconds that it has while the training goes on."""
