@@ -92,3 +92,23 @@ def check_losses(balancing: Balancing | None, losses: Mapping[str, float]) -> No
                 f"task '{name}' has a mean loss of {loss:.4g}, but model.balancing: geometric needs losses above 0; "
                 "take uncertainty, or leave it out"
             )
+
+
+def weighted_losses(
+    balancing: Balancing | None, weights: Mapping[str, float], means: Mapping[str, float]
+) -> dict[str, float]:
+    """The mean losses of tasks times what they count in the total.
+
+    Args:
+        balancing: The rule; None for the weights alone.
+        weights: Of all tasks, by their names.
+        means: Of the tasks that have targets; the others are left out.
+    """
+    check_losses(balancing, means)
+    factors = torch.tensor(list(weights.values()), dtype=torch.float64)
+    losses = torch.tensor([means.get(name, 0.0) for name in weights], dtype=torch.float64)
+    if balancing is not None:
+        there = torch.tensor([name in means for name in weights])
+        device = next((p.device for p in balancing.parameters()), losses.device)
+        factors = balancing.factors(factors.to(device), losses.to(device), there.to(device)).cpu()
+    return {name: float(value) for name, value in zip(weights, factors * losses, strict=True) if name in means}

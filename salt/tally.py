@@ -29,11 +29,13 @@ class Results:
         values: Numbers by their names; NaN for what the jets say nothing about.
         metrics: What they come from, by the prefix of the names and a key.
         shares: For each of the values that are shares of independent entries, how many these are.
+        empty: The names of means of nothing. A mean that is NaN although it is of something is not among them.
     """
 
     values: Mapping[str, float]
     metrics: Mapping[tuple[str, str], Metric]
     shares: Mapping[str, float]
+    empty: frozenset[str]
 
     def on_host(self) -> "Results":
         """The same without what was computed from it, and not in the memory of a GPU."""
@@ -96,16 +98,17 @@ class Tally:
         """
         sums, metrics = self._sums, {key: type(parts[0]).merged(parts) for key, parts in self._metrics.items()}
         self._sums, self._metrics, self._entries = {}, {}, 0
-        values, shares = {}, {}
+        values, counts = {}, {}
         if sums:
             totals = reduce(torch.stack([torch.stack(pairs).sum(0) for pairs in sums.values()])).cpu()
             values = {key: float(s / n) if n > 0 else float("nan") for key, (s, n) in zip(sums, totals, strict=True)}
-            shares = {key: float(n) for key, (_, n) in zip(sums, totals, strict=True) if key in self._shares}
+            counts = dict(zip(sums, totals[:, 1].tolist(), strict=True))
         if metrics and world_size > 1:
             metrics = _of_all_devices(metrics, world_size, device)
         for (prefix, _), metric in metrics.items():
             values |= {f"{prefix}/{name}": value for name, value in metric.values().items()}
-        return Results(values, metrics, shares)
+        shares = {key: n for key, n in counts.items() if key in self._shares}
+        return Results(values, metrics, shares, frozenset(key for key, n in counts.items() if n == 0))
 
 
 def names(task: Task, embed_dim: int, variables: Mapping[str, int]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from salt.balancing import Rule, check_losses, make_balancing
+from salt.balancing import Rule, make_balancing, weighted_losses
 from salt.batch import JetBatch
 from salt.errors import ConfigError
 from salt.inputs import Input
@@ -86,6 +86,8 @@ class Tagger(LightningModule):
         self.compiled = compile
         if compile:
             self.model.compile_parts()
+        self.without_targets: frozenset[str] = frozenset()  # Tasks of the last validation or test that had none.
+        self._told: set[str] = set()
         self._measured: Results | None = None
         self._embed_dim = embed_dim
         self._tally = Tally()
@@ -266,22 +268,19 @@ class Tagger(LightningModule):
         values = dict(results.values)
         if not values:
             return
-        means = {name: values.get(f"{stage}/{name}/loss", float("nan")) for name in self.tasks}
-        values |= {f"{stage}/{name}/weighted_loss": value for name, value in self._weighted(means).items()}
-        losses = [self.tasks[n].weight * mean for n, mean in means.items() if f"{stage}/{n}/loss" in values]
-        values[f"{stage}/loss"] = sum(losses) if losses else float("nan")
+        there = [name for name in self.tasks if f"{stage}/{name}/loss" in values]
+        self.without_targets = frozenset(name for name in there if f"{stage}/{name}/loss" in results.empty)
+        if self.without_targets and stage not in self._told and not self.trainer.sanity_checking:
+            self._told.add(stage)
+            log.warning("no target of %s: left out of %s/loss", ", ".join(sorted(self.without_targets)), stage)
+        means = {name: values[f"{stage}/{name}/loss"] for name in there if name not in self.without_targets}
+        weights = {name: task.weight for name, task in self.tasks.items()}
+        weighted = weighted_losses(self.balancing, weights, means)
+        values |= {f"{stage}/{name}/weighted_loss": weighted.get(name, float("nan")) for name in there}
+        values[f"{stage}/loss"] = sum(weights[n] * mean for n, mean in means.items()) if means else float("nan")
         self._measured = results.on_host() if self.trainer.is_global_zero else None
         for key, value in values.items():
             self.log(key, value, prog_bar=key == f"{stage}/loss", rank_zero_only=False)
-
-    def _weighted(self, means: Mapping[str, float]) -> dict[str, float]:
-        """The mean losses of tasks times what they count in the total, of those that have a loss."""
-        check_losses(self.balancing, means)
-        losses = torch.tensor([means[name] for name in self.tasks], dtype=torch.float64)
-        weights = torch.tensor([task.weight for task in self.tasks.values()], dtype=torch.float64)
-        there = ~losses.isnan()
-        weighted = self._factors(weights.to(self.device), losses.to(self.device), there.to(self.device)).cpu() * losses
-        return {name: float(value) for name, value, known in zip(means, weighted, there, strict=True) if known}
 
     def metric_names(self, stage: str) -> tuple[str, ...]:
         """What is logged after each validation (``val``) or test (``test``), whatever the jets."""

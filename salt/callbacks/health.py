@@ -171,7 +171,8 @@ class Health(Callback):
 
     def _doubt(self, stage: Literal["val", "test"], trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Tagger)
-        losses = [trainer.callback_metrics.get(f"{stage}/{name}/loss") for name in pl_module.tasks]
+        names = [name for name in pl_module.tasks if name not in pl_module.without_targets]
+        losses = [trainer.callback_metrics.get(f"{stage}/{name}/loss") for name in names]
         if self._said or all(loss is None or math.isfinite(float(loss)) for loss in losses):
             return
         self._said = True

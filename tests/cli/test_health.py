@@ -195,6 +195,32 @@ def test_a_validation_loss_that_is_not_finite_is_said_and_the_training_goes_on(
     assert "best val/loss so far, saved as epoch001" in result.err
 
 
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_task_without_targets_in_the_validation_file_is_left_out_of_its_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_structured(tmp_path / "train.h5", make_jets(200))
+    tables = make_jets(80, seed=2, first_event=1000)
+    tables["tracks"]["ftagTruthVertexIndex"] = -2
+    write_structured(tmp_path / "val.h5", tables)
+    flags = ["--data.inputs.tracks.variables=[z0,dphi]", "--data.train_file=train.h5", "--data.val_file=val.h5"]
+    flags += ["--data.num_workers=0", "--data.batch_size=40", "--data.test_file=null", "--trainer.accelerator=cpu"]
+    flags += ["--trainer.max_epochs=2", f"--trainer.devices={devices}", "--trainer.callbacks.EarlyStopping.patience=1"]
+    result = apart("fit", "--config", "gnn", *flags)
+    assert result.code == 0, result.err
+    assert result.err.count("warning: no target of track_vertexing: left out of val/loss\n") == 1
+    assert "not finite" not in result.err
+    (folder,) = (tmp_path / "logs").iterdir()
+    with (folder / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/loss"]]
+    assert len(rows) == 2
+    for row in rows:
+        assert np.isnan(float(row["val/track_vertexing/loss"]))
+        parts = [float(row[f"val/{task}/weighted_loss"]) for task in ("jets_classification", "track_origin")]
+        assert float(row["val/loss"]) == pytest.approx(sum(parts), rel=1e-6)
+
+
 def test_the_norm_of_the_gradients_is_logged_when_values_are(command: Command, tmp_path: Path) -> None:
     every = "--trainer.callbacks.Health={class_path: Health, init_args: {module_norms: true}}"
     flags = [*SMALL, "--trainer.max_epochs=1", "--trainer.log_every_n_steps=2", "--trainer.gradient_clip_val=0.01"]
