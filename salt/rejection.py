@@ -106,6 +106,12 @@ class Rejection:
         return np.divide(self.total, self.passed, out=value, where=self.passed > 0)
 
     @property
+    def finite(self) -> Floats:
+        """[K] rejection, NaN where no background jet passes."""
+        value: Floats = np.where(self.passed > 0, self.value, np.nan)
+        return value
+
+    @property
     def error(self) -> Floats:
         """[K] statistical error of the rejection, NaN where no background jet passes."""
         mistag = np.where(self.passed > 0, self.mistag, np.nan)
@@ -143,8 +149,13 @@ def rejection(signal: NDArray[Any], background: NDArray[Any], efficiency: NDArra
         raise DataError(f"no rejection without jets: {len(signal)} of signal, {len(background)} of background")
     if np.isnan(signal).any() or np.isnan(background).any():
         raise DataError("a score is NaN; leave out the jets that were not scored")
-    # The subtraction keeps 0.7 * 10, which is a little more than 7 in binary, at 7 jets.
-    kept = np.ceil(wanted * len(signal) - 1e-9).astype(np.int64).clip(min=1)
-    cut = np.sort(signal)[len(signal) - kept].astype(np.float64)
+    cut = np.sort(signal)[len(signal) - number_to_keep(wanted, len(signal))].astype(np.float64)
     passed = len(background) - np.searchsorted(np.sort(background), cut, side="left")
     return Rejection(wanted, cut, np.asarray(passed, dtype=np.int64), len(background))
+
+
+def number_to_keep(efficiency: Floats, total: float) -> NDArray[np.int64]:
+    """[K] how many of `total` signal jets pass at least, for [K] shares of them."""
+    # The subtraction keeps 0.7 * 10, which is a little more than 7 in binary, at 7 jets.
+    number: NDArray[np.int64] = np.ceil(efficiency * total - 1e-9).astype(np.int64).clip(min=1)
+    return number

@@ -1,8 +1,9 @@
 """What the tasks measure in an epoch, over all batches and devices."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, sqrt
+from pathlib import Path
 
 import torch
 import torch.distributed
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from salt.batch import JetBatch
 from salt.inputs import JETS
-from salt.metrics import Figure, Metric
+from salt.metrics import Figure, Metric, Scratch
 from salt.ragged import Ragged
 from salt.tasks import Embedding, Loss, Share, Task
 
@@ -18,7 +19,7 @@ PARTS = 256
 """Batches after which what they kept is put together."""
 
 ENTRIES = 2**19
-"""Entries, of all that is kept, after which it is put together earlier."""
+"""Entries, of all that is kept, after which it is put together earlier; one metric with so many goes into a file."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,15 @@ class Results:
 
 
 class Tally:
-    """Adds up what is measured of batches, without waiting for the device."""
+    """Adds up what is measured of batches, without waiting for the device.
 
-    def __init__(self) -> None:
+    Args:
+        folder: Where metrics of many jets keep what they need, in a file without a name; None for in memory.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._scratch: Scratch | None = None
         self._sums: dict[str, list[Tensor]] = {}
         self._shares: set[str] = set()
         self._metrics: dict[tuple[str, str], list[Metric]] = {}
@@ -81,34 +88,61 @@ class Tally:
                 self._entries += value.size
                 crowded = len(parts) >= PARTS
             else:
-                self._sums.setdefault(f"{prefix}/{key}", []).append(_as_pair(value))
+                pairs = self._sums.setdefault(f"{prefix}/{key}", [])
+                pairs.append(_as_pair(value))
+                if len(pairs) >= PARTS:
+                    pairs[:] = [torch.stack(pairs).sum(0)]
                 if isinstance(value, Share):
                     self._shares.add(f"{prefix}/{key}")
         if crowded or self._entries >= ENTRIES:
-            self._metrics = {key: [type(parts[0]).merged(parts)] for key, parts in self._metrics.items()}
+            self._metrics = {key: [self._put_together(parts)] for key, parts in self._metrics.items()}
             self._entries = 0
 
-    def take(self, world_size: int, reduce: Callable[[Tensor], Tensor], device: torch.device) -> Results:
+    def _put_together(self, parts: Sequence[Metric]) -> Metric:
+        """That of all parts, in a file if it has become large."""
+        metric = type(parts[0]).merged(parts)
+        if self.folder is None or metric.size < ENTRIES:
+            return metric
+        self._scratch = self._scratch or Scratch(self.folder)
+        return metric.spilt(self._scratch)
+
+    def take(self, world_size: int, reduce: Callable[[Tensor], Tensor]) -> Results:
         """The results of all devices, and begins anew; to be called on all of them.
+
+        Only on the first of them the results have metrics.
 
         Args:
             world_size: How many devices there are.
             reduce: Sums a tensor over the devices.
-            device: Where to compute.
         """
-        sums, metrics = self._sums, {key: type(parts[0]).merged(parts) for key, parts in self._metrics.items()}
-        self._sums, self._metrics, self._entries = {}, {}, 0
+        sums, metrics = self._sums, {key: self._put_together(parts) for key, parts in self._metrics.items()}
+        if world_size > 1:
+            everyone = {key: self._of_all_devices(metric, world_size) for key, metric in metrics.items()}
+            metrics = {key: metric for key, metric in everyone.items() if metric is not None}
+        self._sums, self._metrics, self._entries, self._scratch = {}, {}, 0, None
         values, counts = {}, {}
         if sums:
             totals = reduce(torch.stack([torch.stack(pairs).sum(0) for pairs in sums.values()])).cpu()
             values = {key: float(s / n) if n > 0 else float("nan") for key, (s, n) in zip(sums, totals, strict=True)}
             counts = dict(zip(sums, totals[:, 1].tolist(), strict=True))
-        if metrics and world_size > 1:
-            metrics = _of_all_devices(metrics, world_size, device)
-        for (prefix, _), metric in metrics.items():
-            values |= {f"{prefix}/{name}": value for name, value in metric.values().items()}
+        measured = [{f"{p}/{name}": x for (p, _), metric in metrics.items() for name, x in metric.values().items()}]
+        if world_size > 1:
+            torch.distributed.broadcast_object_list(measured)
+        values |= measured[0]
         shares = {key: n for key, n in counts.items() if key in self._shares}
         return Results(values, metrics, shares, frozenset(key for key, n in counts.items() if n == 0))
+
+    def _of_all_devices(self, metric: Metric, world_size: int) -> Metric | None:
+        """That of all devices, in their order; None on all but the first of them."""
+        found, pieces = None, metric.to("cpu").pieces()
+        while True:
+            sent: list[Metric | None] = [None] * world_size
+            torch.distributed.all_gather_object(sent, next(pieces, None))
+            there = [piece for piece in sent if piece is not None]
+            if not there:
+                return found
+            if torch.distributed.get_rank() == 0:
+                found = self._put_together(there if found is None else [found, *there])
 
 
 def names(task: Task, embed_dim: int, variables: Mapping[str, int]) -> tuple[str, ...]:
@@ -144,13 +178,3 @@ def _no_rows(values: Tensor) -> Ragged:
 
 def _as_pair(mean: Loss) -> Tensor:
     return torch.stack([mean.sum.detach().double(), mean.count.detach().double()])
-
-
-def _of_all_devices(
-    metrics: Mapping[tuple[str, str], Metric], world_size: int, device: torch.device
-) -> dict[tuple[str, str], Metric]:
-    """Each device gets the same, in the order of the devices."""
-    everyone: list[list[Metric]] = [[] for _ in range(world_size)]
-    torch.distributed.all_gather_object(everyone, [metric.to("cpu") for metric in metrics.values()])
-    together = [type(parts[0]).merged(parts) for parts in zip(*everyone, strict=True)]
-    return {key: metric.to(device) for key, metric in zip(metrics, together, strict=True)}

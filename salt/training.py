@@ -90,7 +90,7 @@ class Tagger(LightningModule):
         self._told: set[str] = set()
         self._measured: Results | None = None
         self._embed_dim = embed_dim
-        self._tally = Tally()
+        self.tally = Tally()
         self._trained: list[Tensor] = []
 
     @property
@@ -261,10 +261,10 @@ class Tagger(LightningModule):
                 measured = dict(task.metrics(raw[name], batch))
                 if all(target in batch.labels for target in task.targets):
                     measured["loss"] = task.loss(raw[name], batch)
-                self._tally.add(f"{stage}/{name}", measured)
+                self.tally.add(f"{stage}/{name}", measured)
 
     def _log_epoch(self, stage: str) -> None:
-        results = self._tally.take(self.trainer.world_size, self._over_devices, self.device)
+        results = self.tally.take(self.trainer.world_size, self._over_devices)
         values = dict(results.values)
         if not values:
             return

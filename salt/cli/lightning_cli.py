@@ -224,6 +224,7 @@ class SaltCLI(LightningCLI):
         if self.config[self.verb]["compile"]:
             check_compiler(self.trainer.strategy.root_device.type)
         self.model.which_weights = self.config[self.verb].get("weights")
+        self.model.tally.folder = self.scoring.ckpt_path.parent if self.scoring else self.state.folder
         self.state.global_step = lambda: self.trainer.global_step
         warn_of_other_users(self.trainer.strategy.root_device)
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))

@@ -3,6 +3,7 @@
 from salt.metrics.base import Metric
 from salt.metrics.confusion import ConfusionMatrix
 from salt.metrics.figures import Confusion, Curve, Figure, Line
+from salt.metrics.lists import Scratch
 from salt.metrics.residuals import Residuals
 from salt.metrics.scores import Scores
 from salt.metrics.vertices import VertexMatches, match_vertices
@@ -18,6 +19,7 @@ __all__ = [
     "Rejections",
     "Residuals",
     "Scores",
+    "Scratch",
     "VertexMatches",
     "WorkingPoints",
     "match_vertices",

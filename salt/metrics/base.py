@@ -1,7 +1,7 @@
 """A metric as a value: measured on some jets, put together with those of other jets, and read at the end."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Self, TypeVar
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from salt.metrics.figures import Figure
+from salt.metrics.lists import Scratch
 
 T = TypeVar("T")
 
@@ -39,8 +40,16 @@ class Metric(ABC):
 
     @property
     def size(self) -> int:
-        """How many entries it keeps; 0 for one that is of the same size for any number of jets."""
+        """How many entries it keeps in memory; 0 for one that is of the same size for any number of jets."""
         return 0
+
+    def spilt(self, scratch: Scratch) -> Self:
+        """The same with its entries in a file, where memory would grow with their number."""
+        return self
+
+    def pieces(self) -> Iterator[Self]:
+        """The same in parts that can be sent to another process, each of which fits into memory."""
+        yield self
 
     def to(self, device: torch.device | str) -> Self:
         """On another device."""

@@ -1,6 +1,6 @@
 """How far predicted numbers are off, and how much that varies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from salt.metrics.base import Metric
+from salt.metrics.lists import AnyList, Scratch, sweep, totals
 from salt.metrics.sample import BOUND, Sample
 
 QUANTILES = (0.16, 0.5, 0.84)
@@ -49,26 +50,39 @@ class Residuals(Metric):
 
     @property
     def size(self) -> int:
-        """R."""
-        return len(self.sample.values)
+        """Entries in memory."""
+        return self.sample.size
+
+    def spilt(self, scratch: Scratch) -> Self:
+        """The same with its entries in a file."""
+        return replace(self, sample=self.sample.spilt(scratch))
+
+    def pieces(self) -> Iterator[Self]:
+        """The same in parts."""
+        return (replace(self, sample=piece) for piece in self.sample.pieces())
 
     def values(self) -> Mapping[str, float]:
         """``<name>_bias`` and ``<name>_resolution``."""
-        points = self.sample.points()
         found = {}
         for k, name in enumerate(self.names):
-            low, median, high = _quantiles(*points.sorted(k))
+            low, median, high = _quantiles(self.sample.lists(k))
             found[f"{name}_bias"] = median
             found[f"{name}_resolution"] = (high - low) / 2
         return found
 
 
-def _quantiles(value: Tensor, weight: Tensor) -> tuple[float, ...]:
+def _quantiles(lists: Sequence[AnyList]) -> list[float]:
     """The values at the `QUANTILES`, each of which stands for entries of consecutive ranks."""
-    if not len(value) or value.isnan().any():
-        return (float("nan"),) * len(QUANTILES)
-    last = weight[:, 0].cumsum(0).cpu().numpy() - 1
-    first = last - weight[:, 0].cpu().numpy() + 1
-    ranks = np.stack([first, last], 1).reshape(-1)
-    values = value.double().cpu().numpy().repeat(2)
-    return tuple(float(q) for q in np.interp(np.array(QUANTILES) * last[-1], ranks, values))
+    place = np.array(QUANTILES) * (totals(lists)[0] - 1)
+    ranks = np.concatenate([np.floor(place), np.ceil(place)])
+    found, below = np.full(len(ranks), np.nan), 0.0
+    for piece in sweep(lists):
+        if np.isnan(piece.value[-1]):
+            return [float("nan")] * len(QUANTILES)
+        up_to = below + piece.weight[:, 0].cumsum()
+        here = (ranks >= below) & (ranks < up_to[-1])
+        found[here] = piece.value[np.searchsorted(up_to, ranks[here], side="right")]
+        below = up_to[-1]
+    low, high = found.reshape(2, -1)
+    values: list[float] = (low + (high - low) * (place % 1)).tolist()
+    return values

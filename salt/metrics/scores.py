@@ -1,24 +1,28 @@
 """How well probabilities of classes tell the classes apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from salt.metrics.base import Metric
 from salt.metrics.figures import Curve, Figure, Line
+from salt.metrics.lists import AnyList, Scratch, sweep, totals
 from salt.metrics.sample import BOUND, Sample
-from salt.metrics.working_points import WorkingPoints, curve, rejection_errors, rejections
+from salt.metrics.working_points import GRID, WorkingPoints, discriminant, passing
+from salt.rejection import Floats, Rejection
 
 NAN = float("nan")
 
 OTHERS, OWN = 0, 1
 """Kinds of entries, as seen by one class."""
+
+STEPS = 200
+"""A ROC curve has a point wherever one of its shares gets over another of so many steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +36,13 @@ class Scores(Metric):
         sample: The [R, C] probabilities, of kind `OWN` for the true class of an entry and `OTHERS` for the rest.
         classes: [C] names.
         points: What to reject at which efficiency; None for nothing.
+        cuts: The [R, 1] discriminants of that, whose kinds are the classes.
     """
 
     sample: Sample
     classes: tuple[str, ...]
     points: WorkingPoints | None = None
+    cuts: Sample | None = None
 
     @classmethod
     def of(
@@ -59,68 +65,96 @@ class Scores(Metric):
         own = label[:, None] == torch.arange(len(classes), device=label.device)
         kind = torch.where(label[:, None] >= 0, own.to(torch.int8), -1)
         values = probability.detach().float()
-        return cls(Sample(values, kind, 2, BOUND if bounded else None), classes, points)
+        sample = Sample(values, kind, 2, BOUND if bounded else None)
+        if points is None:
+            return cls(sample, classes)
+        cuts = Sample(discriminant(points, values)[:, None], label[:, None].to(torch.int8), len(classes))
+        return cls(sample, classes, points, cuts)
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """The entries of all."""
-        return replace(parts[0], sample=Sample.merged([part.sample for part in parts]))
+        cuts = [part.cuts for part in parts if part.cuts is not None]
+        sample = Sample.merged([part.sample for part in parts])
+        return replace(parts[0], sample=sample, cuts=Sample.merged(cuts) if cuts else None)
 
     @property
     def size(self) -> int:
-        """R."""
-        return len(self.sample.values)
+        """Entries in memory."""
+        return self.sample.size
+
+    def spilt(self, scratch: Scratch) -> Self:
+        """The same with its entries in a file, unless memory is bounded."""
+        cuts = None if self.cuts is None else self.cuts.spilt(scratch)
+        return replace(self, sample=self.sample.spilt(scratch), cuts=cuts)
+
+    def pieces(self) -> Iterator[Self]:
+        """The same in parts."""
+        if self.cuts is None:
+            return (replace(self, sample=piece) for piece in self.sample.pieces())
+        both = zip(self.sample.pieces(), self.cuts.pieces(), strict=True)
+        return (replace(self, sample=sample, cuts=cuts) for sample, cuts in both)
 
     def values(self) -> Mapping[str, float]:
         """``auc``, ``auc_<class>`` and ``rejection_<class>_at_<efficiency in percent>``."""
-        areas = {f"auc_{c}": _area(*found) for c, found in zip(self.classes, self._ranked, strict=True)}
+        areas = {f"auc_{c}": area for c, (area, _) in zip(self.classes, self._ranked, strict=True)}
         known = [area for area in areas.values() if area == area]
         mean = sum(known) / len(known) if known else NAN
-        return {"auc": mean, **areas, **(rejections(self.points, *self._jets) if self.points else {})}
+        return {"auc": mean, **areas, **self._at_points({c: r.finite for c, r in self._rejections.items()})}
 
     def errors(self) -> Mapping[str, float]:
         """Those of the rejections, from the binomial error of the mistag rate."""
-        return rejection_errors(self.points, *self._jets) if self.points else {}
+        return self._at_points({c: r.error for c, r in self._rejections.items()})
 
     def figures(self) -> Mapping[str, Figure]:
         """``roc`` of each class that occurs, and ``rejection`` over the efficiency."""
-        found = [_roc(c, *ranked) for c, ranked in zip(self.classes, self._ranked, strict=True)]
-        lines = tuple(line for line in found if line is not None)
         figures: dict[str, Figure] = {}
-        if lines:
+        if lines := tuple(line for _, line in self._ranked if line is not None):
             figures["roc"] = Curve(lines, "share of the others that passes", "share of the class that passes")
-        if self.points is not None and (drawn := curve(self.points, *self._jets)) is not None:
-            figures["rejection"] = drawn
+        if self.points is not None and (found := self._rejections):
+            drawn = tuple(Line(c, GRID, each.finite[-len(GRID) :]) for c, each in found.items())
+            name = f"efficiency of {self.points.signal}"
+            figures["rejection"] = Curve(drawn, name, "rejection", log_y=True)
         return figures
 
     @cached_property
-    def _ranked(self) -> list[tuple[Tensor, Tensor]]:
-        points = self.sample.points()
-        return [points.sorted(k) for k in range(len(self.classes))]
+    def _ranked(self) -> list[tuple[float, Line | None]]:
+        """For each class the area under its curve, and the curve."""
+        return [_area(c, self.sample.lists(k)) for k, c in enumerate(self.classes)]
 
     @cached_property
-    def _jets(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """[R, C] probabilities and [R] classes of what has a label."""
-        labelled = self.sample.kind[:, 0] >= 0
-        label = self.sample.kind[labelled].argmax(1)
-        return self.sample.values[labelled].cpu().numpy(), label.cpu().numpy()
+    def _rejections(self) -> Mapping[str, Rejection]:
+        """Those of each background that there is, at the wanted efficiencies and then at those of the grid."""
+        if self.points is None or self.cuts is None:
+            return {}
+        return passing(self.points, self.cuts.lists(0), np.concatenate([self.points.efficiencies, GRID]))
+
+    def _at_points(self, found: Mapping[str, Floats]) -> dict[str, float]:
+        """[E ...] numbers of each background by their names, NaN for a background of which there are none."""
+        if self.points is None:
+            return {}
+        return {
+            self.points.name(c, efficiency): float(found[c][k]) if c in found else NAN
+            for c in self.points.backgrounds
+            for k, efficiency in enumerate(self.points.efficiencies)
+        }
 
 
-def _area(value: Tensor, weight: Tensor) -> float:
-    others, own = weight.unbind(-1)
-    below = others.cumsum(0) - others / 2
-    pairs = others.sum() * own.sum()
-    return float((own * below).sum() / pairs) if pairs > 0 and not value.isnan().any() else NAN
-
-
-def _roc(name: str, value: Tensor, weight: Tensor) -> Line | None:
-    """At most some 400 points of the curve, even in both directions."""
-    totals = weight.sum(0)
-    if not (totals > 0).all() or value.isnan().any():
-        return None
-    shares = (weight.flip(0).cumsum(0) / totals).cpu().numpy()
-    shares = np.concatenate([np.zeros((1, 2)), shares])
-    grid = np.linspace(0, 1, 201)
-    chosen = np.unique(np.concatenate([np.searchsorted(shares[:, kind], grid) for kind in (OTHERS, OWN)]))
-    chosen = chosen.clip(max=len(shares) - 1)
-    return Line(name, shares[chosen, OTHERS], shares[chosen, OWN])
+def _area(name: str, lists: Sequence[AnyList]) -> tuple[float, Line | None]:
+    """The area under the ROC curve of a class, NaN where there is none, and some 400 points of the curve."""
+    total = totals(lists)
+    if not (total > 0).all():
+        return NAN, None
+    below, pairs, corners = np.zeros(2), 0.0, [np.zeros((0, 2))]
+    for piece in sweep(lists):
+        if np.isnan(piece.value[-1]):
+            return NAN, None
+        up_to = below + piece.weight.cumsum(0)
+        others = piece.weight[:, OTHERS]
+        pairs += float(piece.weight[:, OWN] @ (up_to[:, OTHERS] - others / 2))
+        passing, fewer = total - up_to + piece.weight, total - up_to
+        chosen = (passing * STEPS // total > fewer * STEPS // total).any(1)
+        corners.append(passing[chosen] / total)
+        below = up_to[-1]
+    curve = np.concatenate([*corners, np.zeros((1, 2))])[::-1]
+    return pairs / float(total.prod()), Line(name, curve[:, OTHERS], curve[:, OWN])

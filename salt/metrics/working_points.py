@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from salt.errors import ConfigError, unknown
-from salt.metrics.figures import Curve, Line
-from salt.rejection import Floats, Rejection, log_ratio, rejection
+from salt.metrics.lists import AnyList, sweep, totals
+from salt.rejection import SMALLEST, Floats, Rejection, number_to_keep
 
 FLAVOURS: Mapping[str, float] = {"cjets": 0.2, "ujets": 0.8}
 """Fractions of the b-tagging discriminant where none are given."""
@@ -93,55 +93,41 @@ def working_points(asked: Rejections, task: str, classes: Sequence[str]) -> Work
     return WorkingPoints(tuple(classes), asked.signal, tuple(dict.fromkeys(asked.efficiencies)), fractions)
 
 
-def rejections(points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any]) -> Mapping[str, float]:
-    """Rejections by their names, NaN where there is no signal, or no background or none that passes."""
-    found = _found(points, probability, label, np.array(points.efficiencies))
-    return _named(points, {background: _finite(each.value) for background, each in found.items()})
-
-
-def rejection_errors(points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any]) -> Mapping[str, float]:
-    """Their statistical errors by the same names, NaN where there is no rejection."""
-    found = _found(points, probability, label, np.array(points.efficiencies))
-    return _named(points, {background: each.error for background, each in found.items()})
-
-
-def curve(points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any]) -> Curve | None:
-    """Rejections over the efficiency of the signal; None where nothing is known."""
-    found = _found(points, probability, label, GRID)
-    lines = tuple(Line(background, GRID, _finite(each.value)) for background, each in found.items())
-    return Curve(lines, f"efficiency of {points.signal}", "rejection", log_y=True) if lines else None
-
-
-def _named(points: WorkingPoints, found: Mapping[str, Floats]) -> Mapping[str, float]:
-    """[E] numbers of each background by their names, NaN for a background of which there are none."""
-    return {
-        points.name(background, efficiency): float(found[background][k]) if background in found else float("nan")
-        for background in points.backgrounds
-        for k, efficiency in enumerate(points.efficiencies)
-    }
-
-
-def _finite(values: Floats) -> Floats:
-    """The same, NaN where no jet of the background passes."""
-    known: Floats = np.where(np.isfinite(values), values, np.nan)
-    return known
-
-
-def _found(
-    points: WorkingPoints, probability: NDArray[Any], label: NDArray[Any], efficiency: Floats
-) -> dict[str, Rejection]:
-    """The rejections of each background of which there are entries."""
+def discriminant(points: WorkingPoints, probability: Tensor) -> Tensor:
+    """[R] float64 of [R, C] probabilities, as `salt.rejection.log_ratio` has it."""
     index = points.classes.index
-    background = np.zeros(len(label))
+    background = torch.zeros(len(probability), dtype=torch.float64, device=probability.device)
     for name, fraction in points.fractions.items():
-        background += fraction * probability[:, index(name)].astype(np.float64)
-    score = log_ratio(probability[:, index(points.signal)], background)
-    signal = score[label == index(points.signal)]
-    if not len(signal) or np.isnan(score).any():
+        background = background + fraction * probability[:, index(name)].double()
+    signal = probability[:, index(points.signal)].double()
+    return signal.clamp(min=SMALLEST).log() - background.clamp(min=SMALLEST).log()
+
+
+def passing(points: WorkingPoints, lists: Sequence[AnyList], efficiency: Floats) -> Mapping[str, Rejection]:
+    """The rejections of each background of which there are entries; none without signal, or with one that is NaN.
+
+    Args:
+        points: Who is the signal.
+        lists: The discriminants, whose kinds are the classes.
+        efficiency: [E] shares of the signal that are to be kept.
+    """
+    total, signal = totals(lists), points.classes.index(points.signal)
+    if not total[signal]:
         return {}
-    found = {}
-    for name in points.backgrounds:
-        own = score[label == index(name)]
-        if len(own):
-            found[name] = rejection(signal, own, efficiency)
-    return found
+    rejected = total[signal] - number_to_keep(efficiency, total[signal])
+    cut, passed, below = np.zeros(len(efficiency)), np.zeros((len(efficiency), len(total))), np.zeros(len(total))
+    for piece in sweep(lists):
+        if np.isnan(piece.value[-1]):
+            return {}
+        up_to = below + piece.weight.cumsum(0)
+        lower = up_to - piece.weight
+        place = np.searchsorted(lower[:, signal], rejected, side="right") - 1
+        here = place >= 0
+        cut[here], passed[here] = piece.value[place[here]], total - lower[place[here]]
+        below = up_to[-1]
+    numbers = passed.astype(np.int64)
+    return {
+        name: Rejection(efficiency, cut, numbers[:, k], int(total[k]))
+        for k, name in enumerate(points.classes)
+        if k != signal and total[k]
+    }

@@ -42,7 +42,10 @@ trainer:
 
 SAVE_METRICS = """\
 from lightning.pytorch import Callback
-import json
+import json, os
+from salt import tally
+
+tally.ENTRIES = int(os.environ.get("ENTRIES", tally.ENTRIES))
 
 class SaveMetrics(Callback):
     def on_test_end(self, trainer, pl_module):
@@ -70,8 +73,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def salt(root: Path, *words: str) -> str:
-    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+def salt(root: Path, *words: str, **variables: str) -> str:
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     command = [sys.executable, "-m", "salt", *words]
     done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -79,10 +82,12 @@ def salt(root: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_metrics_are_those_of_the_prediction_file(devices: int, trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("entries", [2**19, 40])
+def test_metrics_are_those_of_the_prediction_file(devices: int, entries: int, trained: Path, tmp_path: Path) -> None:
+    """In memory, and in a file that gets 40 jets at a time."""
     root = Path(shutil.copytree(trained, tmp_path / "root"))
     (config,) = root.glob("logs/*/config.yaml")
-    out = salt(root, "test", "--config", str(config), f"--trainer.devices={devices}")
+    out = salt(root, "test", "--config", str(config), f"--trainer.devices={devices}", ENTRIES=str(entries))
     drawn = (
         "figures: test/jets_classification/confusion test/jets_classification/rejection test/jets_classification/roc"
     )

@@ -1,6 +1,7 @@
 """Bias and resolution are NumPy's quantiles."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salt.metrics import Residuals
+from salt.metrics import Residuals, Scratch
 from salt.metrics.sample import Sample
 
 NAMES = ("pt", "length")
@@ -22,7 +23,9 @@ def test_quantiles_are_those_of_numpy(num: int, seed: int, digits: int, batches:
     valid = rng.random((num, 2)) < 0.8
     valid[0] = True
     parts = zip(torch.tensor(deviation).chunk(batches), torch.tensor(valid).chunk(batches), strict=True)
-    found = Residuals.merged([Residuals.of(d, v, NAMES) for d, v in parts]).values()
+    scratch = Scratch(Path())
+    kept = [Residuals.of(d, v, NAMES) for d, v in parts]
+    found = Residuals.merged([kept[0], *(part.spilt(scratch) for part in kept[1:])]).values()
     for k, name in enumerate(NAMES):
         low, median, high = np.quantile(deviation[valid[:, k], k].astype("f8"), [0.16, 0.5, 0.84])
         assert found[f"{name}_bias"] == pytest.approx(median, abs=1e-12)

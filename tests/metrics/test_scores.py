@@ -1,6 +1,8 @@
 """Areas under ROC curves and rejections are those of scikit-learn and of a hand computation."""
 
 import math
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from salt.errors import ConfigError
-from salt.metrics import ConfusionMatrix, Rejections, Scores, working_points
+from salt.metrics import ConfusionMatrix, Rejections, Scores, Scratch, working_points
 from salt.metrics.sample import Sample
 
 CLASSES = ("bjets", "cjets", "ujets")
@@ -36,6 +38,28 @@ def test_areas_are_those_of_scikit_learn(num: int, seed: int, digits: int, batch
         expected = roc_auc_score(label[known] == k, probability[known, k])
         assert found[f"auc_{name}"] == pytest.approx(expected, abs=1e-12)
     assert found["auc"] == pytest.approx(sum(found[f"auc_{c}"] for c in CLASSES) / 3)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(30, 400), st.integers(0, 2**31), st.integers(1, 7), st.integers(1, 5))
+def test_nothing_changes_in_a_file_or_on_the_way_to_another_process(num: int, seed: int, digits: int, n: int) -> None:
+    probability, label = jets(num, seed, digits)
+    points = working_points(Rejections(), "t", CLASSES)
+    whole = Scores.of(probability, label, CLASSES, points)
+    scratch = Scratch(Path())
+    parts = [Scores.of(p, y, CLASSES, points) for p, y in zip(probability.chunk(n), label.chunk(n), strict=True)]
+    kept = Scores.merged([*(part.spilt(scratch) for part in parts[1:]), parts[0]])
+    assert kept.size == len(label.chunk(n)[0])
+    sent = [pickle.loads(pickle.dumps(piece)) for piece in kept.pieces()]
+    assert len(sent) == len(parts)
+    for other in (kept, kept.spilt(scratch), Scores.merged(sent)):
+        assert other.values() == pytest.approx(whole.values(), rel=1e-13, nan_ok=True)
+        assert other.errors() == pytest.approx(whole.errors(), rel=1e-13, nan_ok=True)
+        for name, figure in whole.figures().items():
+            for ours, theirs in zip(other.figures()[name].lines, figure.lines, strict=True):
+                np.testing.assert_array_equal(np.stack([ours.x, ours.y]), np.stack([theirs.x, theirs.y]))
+    expected = roc_auc_score(label[label >= 0] == 0, probability[label >= 0, 0])
+    assert kept.values()["auc_bjets"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_class_that_does_not_occur() -> None:
