@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from salt.callbacks.figure_record import to_record
-from salt.comet.content import FIGURES, Settings
+from salt.comet.content import FIGURES, Settings, drop_figures
 from salt.comet.process import SenderProcess
 from salt.comet.record import Record, new_key, read_record, write_record
 from salt.comet.sdk import has_key
@@ -117,7 +117,10 @@ class Comet(Logger):
             theirs = read_record(parent) if parent is not None else None
             taken = theirs is not None and theirs.experiment_key == self._key
             record = Record(new_key() if self._key is None or taken else self._key)
+        # What was kept of later steps is trained once more.
+        record = record.kept(min(record.next_step, first_step))
         write_record(folder, replace(record, workspace=ours.workspace, project=ours.project, tags=ours.tags))
+        drop_figures(folder, first_step)
         self._figures = folder / FIGURES
         self._figures.parent.mkdir(exist_ok=True)
         self._settings = replace(

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
+from salt.comet.archive import archive
 from salt.comet.content import Settings
 from salt.comet.record import Record, new_key, read_record
-from salt.comet.sender import archive
 from salt.errors import SaltError
 from salt.runs.folder import is_run, stored_config
 from salt.runs.lineage import read_lineage

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from salt.files import write_text
 from salt.runs.configs import differences, read_config
 from salt.runs.folder import METRICS
 from salt.runs.metrics import read_rows
@@ -31,6 +32,7 @@ class Settings:
         first_step: The step at which the attempt begins to train.
         config: Name of the config of the attempt, whose values are the parameters.
         online: Whether to send at once: None where there is a key and Comet answers.
+        trouble: Why it is not sent at once, if nobody asked for that.
         workspace: Of Comet; None for the user's own.
         project: Of the workspace.
         name: Of the experiment.
@@ -44,6 +46,7 @@ class Settings:
     first_step: int = 0
     config: str = "config.yaml"
     online: bool | None = None
+    trouble: str | None = None
     workspace: str | None = None
     project: str | None = None
     name: str | None = None
@@ -97,13 +100,19 @@ def values(folder: Path, first: int, end: int | None = None) -> Iterator[Values]
         yield Values(step, int(row["epoch"]) if row.get("epoch") else None, metrics)
 
 
-def figures(folder: Path, first: int) -> Iterator[dict[str, Any]]:
-    """The figures from a step on, each a mapping with ``name``, ``step``, ``epoch`` and what it shows."""
+def figures(folder: Path, first: int, end: int | None = None) -> Iterator[dict[str, Any]]:
+    """The figures from a step on, before another one: mappings with ``name``, ``step``, ``epoch`` and what it shows."""
     path = folder / FIGURES
     for line in path.read_text().splitlines() if path.is_file() else []:
         try:
             figure: dict[str, Any] = json.loads(line)
         except ValueError:  # The last line of a process that was killed.
             continue
-        if figure["step"] >= first:
+        if figure["step"] >= first and (end is None or figure["step"] < end):
             yield figure
+
+
+def drop_figures(folder: Path, step: int) -> None:
+    """Drops the figures of a step and of later ones, which will be trained once more."""
+    if (folder / FIGURES).is_file():
+        write_text(folder / FIGURES, "".join(f"{json.dumps(each)}\n" for each in figures(folder, 0, step)))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,18 +84,28 @@ def within(seconds: float, act: Callable[[], _T], hurry: threading.Event | None 
     return result[0]
 
 
+def prepare() -> None:
+    """Begins to import the SDK, which takes seconds."""
+    os.environ.update(SETTINGS)
+    threading.Thread(target=lambda: import_module("comet_ml"), daemon=True).start()
+
+
 def has_key() -> bool:
     """Whether there is an API key: in the environment, or in a file that ``comet login`` has written."""
-    if os.environ.get("COMET_API_KEY"):
-        return True
-    places = [os.environ.get("COMET_CONFIG"), "~/.comet.config", ".comet.config"]
-    for place in places:
+    return bool(_setting("api_key"))
+
+
+def _setting(name: str) -> str:
+    """A setting of Comet from where the SDK looks for it; empty if it is not there."""
+    if found := os.environ.get(f"COMET_{name.upper()}"):
+        return found
+    for place in (os.environ.get("COMET_CONFIG"), "~/.comet.config", ".comet.config"):
         parser = ConfigParser(interpolation=None)
         with suppress(OSError, ConfigParserError, UnicodeDecodeError):
             parser.read(Path(place).expanduser() if place else [])
-            if parser.get("comet", "api_key", fallback=""):
-                return True
-    return False
+            if found := parser.get("comet", name, fallback=""):
+                return found
+    return ""
 
 
 def answers(seconds: float = ANSWER, hurry: threading.Event | None = None) -> str | None:
@@ -108,9 +119,8 @@ def answers(seconds: float = ANSWER, hurry: threading.Event | None = None) -> st
         None if it is, else what is wrong.
     """
     import requests
-    from comet_ml.config import config_api
 
-    base = config_api.get_config().get_string(None, "comet.url_override") or "https://www.comet.com/clientlib/"
+    base = _setting("url_override") or "https://www.comet.com/clientlib/"
 
     def ask() -> bool:
         with warnings.catch_warnings():
@@ -144,7 +154,7 @@ class Errors(logging.Handler):
 
 def without_key(text: str) -> str:
     """A text in which the key has been made unreadable."""
-    key = os.environ.get("COMET_API_KEY")
+    key = _setting("api_key")
     return text.replace(key, "***") if key else text
 
 
@@ -179,6 +189,8 @@ class Experiment:
                 online=archive is None,
                 experiment_config=config,
             )
+        except comet_ml.exceptions.InvalidAPIKey:
+            raise ConnectionError("it does not know the API key") from None
         except Exception as error:
             text = str(error).strip().splitlines()
             raise ConnectionError(without_key(text[0] if text else type(error).__name__)) from None
@@ -201,8 +213,8 @@ class Experiment:
         """Tells what was logged at a step."""
         self._experiment.log_metrics(dict(values.metrics), step=values.step, epoch=values.epoch)
 
-    def log_figure(self, figure: Mapping[str, Any]) -> None:
-        """Hands in a confusion matrix or a curve: its numbers, and a picture of it."""
+    def log_numbers(self, figure: Mapping[str, Any]) -> None:
+        """Hands in the numbers of a confusion matrix or a curve."""
         name, step, epoch = figure["name"], figure["step"], figure["epoch"]
         if figure["kind"] == "confusion":
             self._experiment.log_confusion_matrix(
@@ -221,7 +233,10 @@ class Experiment:
                 known = [(x, y) for x, y in zip(line["x"], line["y"], strict=True) if y is not None]
                 x, y = [x for x, _ in known], [y for _, y in known]
                 self._experiment.log_curve(f"{name}/{line['name']}", x, y, step=step)
-        self._experiment.log_figure(name, draw(figure), step=step, format="png")
+
+    def log_picture(self, figure: Mapping[str, Any]) -> None:
+        """Hands in a picture of a confusion matrix or a curve."""
+        self._experiment.log_figure(figure["name"], draw(figure), step=figure["step"], format="png")
 
     @property
     def connected(self) -> bool:
@@ -235,7 +250,6 @@ class Experiment:
         Returns:
             Whether it has.
         """
-        # Its public `end` does not say how it went.
         self._count_refused()
         # Its public `end` does not say how it went.
         return bool(self._experiment._on_end(wait=True)) and not self._refused

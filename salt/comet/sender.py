@@ -1,26 +1,30 @@
 """The process that talks to Comet: it reads lines from the training, and answers with what became of them.
 
-The training is told at once whatever it asks, and waits for nothing until its end. If this process cannot reach Comet,
-or no longer, it begins anew as one that writes what is in the run folder into an archive. It outlives a training that
-is killed for as long as that takes.
+The training is told at once whatever it asks, and waits for nothing until its end. Where Comet cannot be reached, this
+process writes all that it is told into an archive, while the training goes on. If the connection is lost later, it
+begins anew as one that writes what is in the run folder into an archive. It outlives a training that is killed for as
+long as that takes.
 """
 
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
 
-from salt.comet.content import FOLDER, Settings, Values, assets, figures, parameters, values
-from salt.comet.record import Record, read_record, write_record
-from salt.comet.sdk import PATIENCE, Experiment, answers, has_key, within, without_key
+from salt.comet.archive import archive, archive_path, archiving, record_of, tell_run, tell_steps
+from salt.comet.content import Settings, Values
+from salt.comet.record import write_record
+from salt.comet.sdk import PATIENCE, Experiment, answers, has_key, prepare, within, without_key
 
 OPENING = 20.0
 """Seconds that a server which answers has to take an experiment."""
@@ -45,17 +49,17 @@ class Voice:
     """Tells the training what became of it, one line of JSON for each state."""
 
     def __init__(self, file: TextIO) -> None:
-        self._file = file
+        self.file = file
 
     def __call__(self, state: str, **details: Any) -> None:
         """Says it; nobody may be there to hear it."""
         with suppress(OSError):
-            self._file.write(json.dumps({"state": state, **details}) + "\n")
-            self._file.flush()
+            self.file.write(json.dumps({"state": state, **details}) + "\n")
+            self.file.flush()
 
 
 class Sender:
-    """An experiment that is online, from its settings to its end.
+    """An experiment from its settings to its end.
 
     Args:
         settings: Which experiment.
@@ -66,34 +70,69 @@ class Sender:
         self.settings = settings
         self.folder = Path(settings.folder)
         self.say = say
-        self.record = _record(settings)
+        self.record = record_of(settings)
         self.messages: SimpleQueue[Message | None] = SimpleQueue()
         self.ended = threading.Event()
+        self.killed = True  # Unless the training says that it ends.
 
     def run(self, source: TextIO) -> bool:
-        """Sends everything.
+        """Sends everything, or keeps it.
 
         Args:
             source: Where the training says what is to be sent.
 
         Returns:
-            Whether all of it has arrived; if not, it belongs into an archive.
+            Whether all of it has arrived or lies in an archive; if not, it belongs into one.
         """
         threading.Thread(target=self._listen, args=(source,), daemon=True).start()
-        experiment = self._open()
-        if experiment is None:
-            self.ended.wait()
-            return False
+        reason = self._obstacle()
+        if reason is not None:
+            self._keep(reason)
+            return True
+        try:
+            experiment = within(OPENING, lambda: Experiment(self.settings))
+        except (ConnectionError, TimeoutError) as error:
+            self._hand_on(str(error))
+            return True
         self.say("online", url=experiment.url)
-        experiment.log_run(parameters(self.folder, self.settings.config), assets(self.folder), self.settings.attempt)
-        self._catch_up(experiment)
-        next_step = self._pass_on(experiment)
+        tell_run(experiment, self.settings)
+        next_step = self._tell(experiment)
         reason = self._close(experiment)
         if reason is not None:
-            self.say("offline", reason=f"Comet: {reason}")
+            self.say("offline", reason=reason)
             return False
         write_record(self.folder, self.record.kept(next_step))
+        self.say("sent")
         return True
+
+    def _obstacle(self) -> str | None:
+        """Why the experiment is not sent at once; None if it may be."""
+        online = self.settings.online
+        if online is None and os.environ.get("COMET_START_ONLINE", "").lower() in ("0", "false"):
+            online = False
+        if online is False:
+            return self.settings.trouble or "as asked for"
+        return answers(PATIENCE, self.ended) if has_key() else "no key"
+
+    def _keep(self, reason: str) -> None:
+        """Writes an archive while the training goes on."""
+        self.say("offline", reason=reason)
+        with archiving(self.settings) as experiment:
+            next_step = self._tell(experiment)
+        write_record(self.folder, self.record.kept(next_step))
+        self.say("archived", path=str(archive_path(self.settings)))
+
+    def _hand_on(self, reason: str) -> None:
+        """Has another process keep it, which has none of the SDK's threads that may still wait for the network here."""
+        settings = replace(self.settings, online=False, trouble=reason)
+        process = subprocess.Popen(command(), stdin=subprocess.PIPE, stdout=self.say.file, text=True)
+        assert process.stdin is not None
+        with suppress(OSError), process.stdin as pipe:
+            pipe.write(settings.to_json() + "\n")
+            while (message := self.messages.get()) is not None:
+                pipe.write(json.dumps(message) + "\n")
+                pipe.flush()
+        process.wait()
 
     def _close(self, experiment: Experiment) -> str | None:
         """Waits until all has arrived; what went wrong if it has not."""
@@ -111,79 +150,42 @@ class Sender:
             for line in source:
                 message = json.loads(line)
                 if message["kind"] == "end":
+                    self.killed = False
                     break
                 self.messages.put(message)
         self.ended.set()
         self.messages.put(None)
 
-    def _open(self) -> Experiment | None:
-        online = self.settings.online
-        if online is None and os.environ.get("COMET_START_ONLINE", "").lower() in ("0", "false"):
-            online = False
-        reason = "as asked for" if online is False else None if has_key() else "no key"
-        try:
-            reason = reason or answers(PATIENCE, self.ended)
-            if reason is None:
-                return within(OPENING, lambda: Experiment(self.settings))
-        except (ConnectionError, TimeoutError) as error:
-            reason = str(error)
-        self.say("offline", reason=reason)
-        return None
+    def _tell(self, experiment: Experiment) -> int:
+        """Tells what earlier attempts have left to nobody, since they were killed, and what is said until the end.
 
-    def _catch_up(self, experiment: Experiment) -> None:
-        """Sends what earlier attempts have left to nobody, since they were killed."""
-        for row in values(self.folder, self.record.next_step, self.settings.first_step):
-            experiment.log_values(row)
-
-    def _pass_on(self, experiment: Experiment) -> int:
-        """Sends what is said until nothing more is.
+        Pictures take long, so they wait until nothing else does; of those that wait the last of each name is drawn.
 
         Returns:
-            The step up to which everything was sent.
+            The step up to which everything was told.
         """
+        tell_steps(experiment, self.folder, self.record.next_step, self.settings.first_step)
         next_step = max(self.record.next_step, self.settings.first_step)
-        while (message := self.messages.get()) is not None:
+        waiting: dict[str, Message] = {}
+        while True:
+            if waiting and self.messages.empty() and not self.ended.is_set():
+                experiment.log_picture(waiting.pop(next(iter(waiting))))
+                continue
+            message = self.messages.get()
+            if message is None:
+                break
             if message["kind"] == "values":
                 row = Values(message["step"], message["epoch"], message["metrics"])
                 experiment.log_values(row)
                 next_step = max(next_step, row.step + 1)
             else:
-                experiment.log_figure(message)
+                experiment.log_numbers(message)
+                waiting[message["name"]] = message
+        for figure in waiting.values():
+            experiment.log_picture(figure)
+        if self.killed:  # What it has not come to say it has written; of its last step perhaps a part was said.
+            return max(next_step, tell_steps(experiment, self.folder, max(0, next_step - 1)))
         return next_step
-
-
-def archive(settings: Settings) -> Path:
-    """Writes what the run folder has, and what is not kept elsewhere, into an archive that ``comet upload`` sends.
-
-    Returns:
-        The archive, ``comet/attempt-<number>.zip`` in the run folder.
-    """
-    folder = Path(settings.folder)
-    record = _record(settings)
-    place = folder / FOLDER
-    place.mkdir(exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".archive.", dir=place))
-    try:
-        experiment = Experiment(settings, beside)
-        experiment.log_run(parameters(folder, settings.config), assets(folder), settings.attempt)
-        next_step = record.next_step
-        for row in values(folder, record.next_step):
-            experiment.log_values(row)
-            next_step = max(next_step, row.step + 1)
-        for figure in figures(folder, record.next_step):
-            experiment.log_figure(figure)
-        experiment.end()
-        (written,) = beside.glob("*.zip")
-        target = place / f"attempt-{settings.attempt}.zip"
-        written.replace(target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    write_record(folder, record.kept(next_step))
-    return target
-
-
-def _record(settings: Settings) -> Record:
-    return read_record(Path(settings.folder)) or Record(settings.experiment_key)
 
 
 def main() -> None:
@@ -197,20 +199,23 @@ def main() -> None:
     os.dup2(nothing, 2)
     say = Voice(os.fdopen(out, "w"))
     code = 0
+    # The SDK leaves files behind where it is given up.
+    tempfile.tempdir = place = tempfile.mkdtemp(prefix="salt-comet.")
     try:
+        prepare()
         text = os.environ.pop(ARCHIVING, None)
         if text is not None:
             say("archived", path=str(archive(Settings.from_json(text))))
         else:
             text = sys.stdin.readline()
-            if Sender(Settings.from_json(text), say).run(sys.stdin):
-                say("sent")
-            else:
+            if not Sender(Settings.from_json(text), say).run(sys.stdin):
                 # Threads of the SDK that wait for the network are left behind in this way.
+                shutil.rmtree(place, ignore_errors=True)
                 os.dup2(out, 1)
                 os.environ[ARCHIVING] = text
                 os.execv(sys.executable, command())
     except BaseException as error:
         say("failed", reason=without_key(f"{type(error).__name__}: {error}"))
         code = 1
+    shutil.rmtree(place, ignore_errors=True)
     os._exit(code)

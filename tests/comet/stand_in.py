@@ -38,6 +38,7 @@ class StandIn:
     requests: list[Request] = field(default_factory=list)
     dead: bool = False
     refusing: bool = False
+    only_key: str | None = None
     going_on: threading.Event = field(default_factory=threading.Event)
 
     def die(self) -> None:
@@ -114,6 +115,8 @@ class StandIn:
         path = urlsplit(request.path).path
         if self.refusing and path.endswith("experiment/metric"):
             return 403, {"msg": "no", "code": 403}
+        if self.only_key is not None and request.headers["Authorization"] not in (None, self.only_key):
+            return 403, {"msg": "no such key", "code": 403, "sdk_error_code": 90212}
         if path.endswith("isAlive/ver"):
             return 200, {"version": "3.50.0"}
         if re.search(r"logger/(add|get)/run$", path):
