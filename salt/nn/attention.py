@@ -277,10 +277,10 @@ def _sdpa(query_key_value: Tensor, layout: Padded, num_heads: int, dropout: floa
         if layout.sink:
             k_bHLd, v_bHLd = (functional.pad(each, (0, 0, 0, 1)) for each in (k_bHLd, v_bHLd))
             mask = None if mask is None else functional.pad(mask, (0, 1))
-        if dropout:
-            score = q_bHLd @ k_bHLd.transpose(2, 3) * q_bHLd.shape[3] ** -0.5
+        if dropout or torch.compiler.is_exporting():  # PyTorch's function in ONNX fails on a jet without constituents.
+            score = (q_bHLd * q_bHLd.shape[3] ** -0.5) @ k_bHLd.transpose(2, 3)
             weight = (score if mask is None else score + mask).softmax(-1)
-            out = dropped(weight, dropout) @ v_bHLd
+            out = (dropped(weight, dropout) if dropout else weight) @ v_bHLd
         else:
             out = functional.scaled_dot_product_attention(q_bHLd, k_bHLd, v_bHLd, mask)
         parts.append(out.transpose(1, 2).flatten(2))

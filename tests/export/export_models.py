@@ -21,7 +21,11 @@ ENERGY = partial(Regression, input="flows", labels=["true_energy"], hidden=[8])
 
 
 def model_of(kind: str, seed: int = 0) -> JetTagger:
-    """``transformer`` (registers, two inputs of constituents, every task), ``graph``, ``sets``, or ``jets`` alone."""
+    """One of some models.
+
+    ``transformer`` has registers, two inputs of constituents and every task; ``plain`` is one that shows a jet nothing
+    but its constituents. The others are ``graph``, ``sets``, and one of ``jets`` alone.
+    """
     torch.manual_seed(seed)
     build = {
         "transformer": lambda: JetTagger(
@@ -31,6 +35,9 @@ def model_of(kind: str, seed: int = 0) -> JetTagger:
             AttentionPooling,
             {"flavour": FLAVOUR, "track_origin": ORIGIN, "vertices": VERTICES, "mass": MASS, "energy": ENERGY},
             registers=2,
+        ),
+        "plain": lambda: JetTagger(
+            TRACKS, 16, partial(Transformer, num_layers=1, num_heads=2), AttentionPooling, {"flavour": FLAVOUR}
         ),
         "graph": lambda: JetTagger(
             TRACKS,

@@ -64,7 +64,7 @@ def exported(kind, batched):
         return model, plan, path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["transformer", "graph"])
+@pytest.mark.parametrize("kind", ["transformer", "plain", "graph"])
 def test_one_jet(kind):
     model, _, content = exported(kind, batched=False)
     session = onnxruntime.InferenceSession(content)

@@ -13,7 +13,6 @@ from salt.export.cases import make_cases
 from salt.export.graph import to_onnx
 from salt.export.parity import compare
 from salt.export.plan import Wishes, make_plan
-from salt.inputs import Input
 from salt.model import JetTagger
 
 CONFIGS = Path(__file__).resolve().parents[2] / "salt" / "configs"
@@ -33,8 +32,7 @@ def test_a_packaged_model_is_exported(name: str, batched: bool) -> None:
     options = {key: value for key, value in tree["model"].items() if key not in OF_TRAINING}
     found = parser.instantiate(parser.parse_object({**options, "inputs": tree["data"]["inputs"]}))
     model = JetTagger(**vars(found)).eval()
-    inputs = {key: Input(**value) for key, value in tree["data"]["inputs"].items()}
-    model.adopt(contracts.random_statistics(inputs, model.targets))
-    plan = make_plan(name, batched, inputs, model.named_tasks, Wishes())
+    model.adopt(contracts.random_statistics(found.inputs, model.targets))
+    plan = make_plan(name, batched, found.inputs, model.named_tasks, Wishes())
     parity = compare(model, plan, to_onnx(model, plan), make_cases(model, None))
     assert parity.probability < 1e-5
