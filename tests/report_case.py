@@ -72,7 +72,10 @@ def make_predictions(
     if regressed:
         out[f"{model}_HadronPt"] = jets["pt"] * rng.normal(0.75, 0.2, len(jets))
     origins = [(f"{model}_p{name}", "f4") for name in ORIGINS]
-    rows = np.zeros(tracks.shape, [*origins, ("VertexIndex", "i4"), ("valid", "?")])
+    momenta = [(f"{model}_pt", "f4")] if "momenta" in parts else []
+    rows = np.zeros(tracks.shape, [*origins, *momenta, ("VertexIndex", "i4"), ("valid", "?")])
+    for column, _ in momenta:
+        rows[column] = np.where(tracks["valid"], tracks["pt"] * rng.normal(1.1, 0.3, tracks.shape), np.nan)
     for (column, _), p in zip(origins, probabilities(rng, tracks["ftagTruthOriginLabel"], 8, 2.0), strict=True):
         rows[column] = np.where(tracks["valid"], p, np.nan)
     guess = np.where(rng.random(tracks.shape) < 0.8, tracks["ftagTruthVertexIndex"], rng.integers(0, 4, tracks.shape))

@@ -62,8 +62,9 @@ def build(order: Order) -> Path:
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bar:
         job = bar.add_task("reading predictions", total=None)
         sections = [*samples(order, histories), *([training_section(histories)] if histories else [])]
-        if not any(section.panels for section in sections):
-            raise ConfigError("there is nothing to report: no prediction files and no metrics")
+        if not any(panel.draw for section in sections for panel in section.panels):
+            reasons = [reason for section in sections for reason in section.left_out.values()]
+            raise ConfigError("there is nothing to report: " + (reasons or ["no prediction files and no metrics"])[0])
         bar.update(job, description="drawing", total=sum(len(s.panels) for s in sections))
         with replaced(order.out) as folder, styled():
             write(folder, order.title or "Salt report", sections, histories, lambda: bar.advance(job))

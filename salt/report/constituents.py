@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from salt.data.reader import VALID
 from salt.rejection import Floats
-from salt.report.files import Array, Predictions, classes_of
+from salt.report.files import VERTEX, Array, Predictions, classes_of
 from salt.report.jets import Classes, confusion
+from salt.report.residuals import Collected, Residuals
 from salt.report.shares import Ints
 from salt.report.vertices import Momenta, Vertices, count_vertices
 
-VERTEX = "VertexIndex"
 TRUE_VERTEX = "ftagTruthVertexIndex"
 
 IN_GEV = {"MeV": 1e-3, "GeV": 1.0}
@@ -30,13 +30,15 @@ class Constituents:
         label: The variable that says the true class; empty without.
         classes: How well the classes are told apart.
         vertices: How well vertices are found.
-        reasons: Why something is not known, by ``classes``, ``vertices`` or ``masses``.
+        residuals: For each regressed variable.
+        reasons: Why something is not known, by ``classes``, ``vertices``, ``masses`` or a regression.
     """
 
     dataset: str
     label: str
     classes: Classes | None
     vertices: Vertices | None
+    residuals: tuple[Residuals, ...]
     reasons: Mapping[str, str]
 
 
@@ -68,7 +70,8 @@ def measure_constituents(file: Predictions, dataset: str, tagger: str, jets: Jet
     columns, fields = file.columns(dataset), file.fields(dataset)
     label, names, probabilities = _label(file, dataset, tagger)
     vertex = _vertex(file, dataset, tagger)
-    reasons: dict[str, str] = {}
+    regressed = {c: v for c, v in file.regressed(dataset, tagger).items() if v != VERTEX}
+    reasons = file.without_truth(dataset, tagger)
     if not probabilities:
         reasons["classes"] = f"no probabilities of classes of constituents in '{dataset}', or no label of them"
     if vertex is None:
@@ -85,12 +88,14 @@ def measure_constituents(file: Predictions, dataset: str, tagger: str, jets: Jet
         reasons["masses"], need = f"no file names the unit of '{need[0]}' of '{dataset}', or has the pt of jets", None
     wanted = [*probabilities.values(), *([label] if probabilities else []), *(need or [])]
     wanted += [f for f in (vertex, TRUE_VERTEX) if vertex and f]
+    wanted += [*regressed, *regressed.values()]
+    collected = {column: Collected(v, file.unit(dataset, v)) for column, v in regressed.items()}
     counts: Ints | None = None
     vertices: Vertices | None = None
     for start, block in file.blocks(dataset, list(dict.fromkeys([*wanted, *([VALID] if VALID in columns else [])]))):
         if not wanted:
             break
-        used = _used(block, list(probabilities.values()), vertex)
+        used = _used(block, list(probabilities.values()), wanted)
         if probabilities:
             p = np.stack([block[c][used] for c in probabilities.values()])
             found = confusion(p, _indices(block[label][used], names, list(probabilities)))
@@ -98,8 +103,19 @@ def measure_constituents(file: Predictions, dataset: str, tagger: str, jets: Jet
         if vertex:
             part = _vertices(block, used, vertex, jets, start, (need, gev))
             vertices = part if vertices is None else vertices + part
+        for column, one in collected.items():
+            pt_T = np.repeat(jets.pt[start : start + len(used)], used.sum(1))
+            one.add(block[column][used], block[one.variable][used], pt_T)
+    residuals = [one.result(jets.edges) for one in collected.values()]
     classes = None if counts is None else Classes(tuple(probabilities), counts)
-    return Constituents(dataset, label if probabilities else "", classes, vertices, reasons)
+    return Constituents(
+        dataset,
+        label if probabilities else "",
+        classes,
+        vertices,
+        tuple(r for r in residuals if r is not None),
+        reasons,
+    )
 
 
 def _label(file: Predictions, dataset: str, tagger: str) -> tuple[str, dict[int, str], dict[str, str]]:
@@ -120,13 +136,12 @@ def _vertex(file: Predictions, dataset: str, tagger: str) -> str | None:
     return VERTEX if VERTEX in columns and tagger == owner else None
 
 
-def _used(block: Mapping[str, Array], probabilities: list[str], vertex: str | None) -> NDArray[np.bool_]:
+def _used(block: Mapping[str, Array], probabilities: list[str], fields: list[str]) -> NDArray[np.bool_]:
     """[n, width] the constituents that were scored."""
     if VALID in block:
         valid: NDArray[np.bool_] = block[VALID].astype(bool)
     else:
-        like = block[probabilities[0] if probabilities else str(vertex)]
-        valid = np.ones(like.shape, dtype=bool)
+        valid = np.ones(block[fields[0]].shape, dtype=bool)
     if probabilities:
         valid = valid & np.isfinite(block[probabilities[0]])
     return valid

@@ -18,6 +18,9 @@ from salt.report.flavours import in_order
 
 Array = NDArray[Any]
 
+VERTEX = "VertexIndex"
+"""The column by which constituents of one vertex are known."""
+
 BLOCK = 20_000
 """Jets that are read at once."""
 
@@ -97,6 +100,22 @@ class Predictions:
     def fields(self, dataset: str) -> list[str]:
         """What is known of a dataset, from the file and the test files."""
         return list(dict.fromkeys([*self.columns(dataset), *self._shared(dataset)]))
+
+    def regressed(self, dataset: str, tagger: str) -> dict[str, str]:
+        """The columns of a tagger that estimate a variable, and that variable."""
+        columns = set(self.columns(dataset))
+        found = {f"{tagger}_{field}": field for field in self.fields(dataset)}
+        return {column: field for column, field in found.items() if column in columns}
+
+    def without_truth(self, dataset: str, tagger: str) -> dict[str, str]:
+        """Regressions of which nobody knows the truth, with the reason why they are not judged."""
+        longer = tuple(f"{other}_" for other in self.taggers() if other.startswith(f"{tagger}_"))
+        names = [c for c in self.columns(dataset) if c.startswith(f"{tagger}_") and not c.startswith(longer)]
+        found = [name.removeprefix(f"{tagger}_") for name in names]
+        unknown_ones = [f for f in found if f not in (VERTEX, *self.fields(dataset)) and not f.startswith("p")]
+        return {
+            f"regression of {f}": f"'{f}' of '{dataset}' is in neither the file nor its test file" for f in unknown_ones
+        }
 
     def dtype(self, dataset: str, field: str) -> np.dtype[Any]:
         """The type of a field."""

@@ -39,6 +39,12 @@ FEWEST = 50
 """Signal jets in a bin; thinner bins at the ends of a spectrum are joined with their neighbours."""
 
 
+UNLABELLED = (
+    "no file says of which class the jets are; main test writes HadronConeExclTruthLabelID if the variables of the "
+    "PredictionWriter name it"
+)
+
+
 @dataclass(frozen=True)
 class Wishes:
     """What a user chooses.
@@ -118,11 +124,11 @@ def measure(file: Predictions, tagger: str, name: str, wishes: Wishes, pt_edges:
         DataError: There is no label or no jet to judge by.
     """
     label, names, columns = _jet_label(file, tagger, wishes.label)
-    regressed = _regressed(file, tagger)
+    regressed = file.regressed(JETS, tagger)
     fields = file.fields(JETS)
     wanted = [*columns.values(), *([label] if label else []), *regressed, *regressed.values()]
     table = file.table(list(dict.fromkeys([*wanted, *(v for v in ("pt", "eta") if v in fields)])))
-    reasons: dict[str, str] = {}
+    reasons = file.without_truth(JETS, tagger)
     notes = [file.doubt] if file.doubt else []
     unit, note = _pt_unit(file, table)
     notes += [note] if note else []
@@ -155,6 +161,8 @@ def measure(file: Predictions, tagger: str, name: str, wishes: Wishes, pt_edges:
     tagging = _tagging(file, jets, tagger, wishes, pt_edges, reasons)
     if not jets.classes:
         reasons["classes"] = f"'{JETS}' has no probabilities of the classes of a label"
+        if not columns and f"{tagger}_pb" in file.columns(JETS):
+            reasons["classes"] = reasons["tagging"] = UNLABELLED
     residuals = [
         measure_residuals(v, table[c], table[v], pt, pt_edges, file.unit(JETS, v)) for c, v in regressed.items()
     ]
@@ -199,19 +207,7 @@ def _jet_label(file: Predictions, tagger: str, wanted: str | None) -> tuple[str,
         columns = classes_of(names, tagger, file.columns(JETS))
         if (wanted is None or label == wanted) and len(columns) > len(best[2]):
             best = (label, names, columns)
-    if not best[2] and f"{tagger}_pb" in file.columns(JETS):
-        raise DataError(
-            f"{file.path} does not say of which class its jets are, and no test file of it is known\n"
-            "write HadronConeExclTruthLabelID into it by the variables of the PredictionWriter"
-        )
     return best
-
-
-def _regressed(file: Predictions, tagger: str) -> dict[str, str]:
-    """Columns of regressed variables of jets, and the variables."""
-    fields = file.fields(JETS)
-    candidates = {f"{tagger}_{field}": field for field in fields}
-    return {column: v for column, v in candidates.items() if column in file.columns(JETS)}
 
 
 def _truth(codes: Array, names: Mapping[int, str], flavours: tuple[str, ...]) -> NDArray[np.int8]:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from matplotlib.figure import Figure
 
+from salt.inputs import JETS
 from salt.report import tables
 from salt.report.constituents import Constituents
 from salt.report.draw import classes as draw_classes
@@ -18,6 +19,7 @@ from salt.report.flavours import flavour_name
 from salt.report.history import History
 from salt.report.jets import BACKGROUNDS
 from salt.report.measure import Measured
+from salt.report.residuals import Residuals
 from salt.report.tables import Table
 from salt.report.vertices import Vertices
 
@@ -68,7 +70,10 @@ def sample_section(key: str, title: str, taggers: Sequence[Measured], reference:
     """The results of some taggers on the same jets."""
     left_out: dict[str, str] = {}
     panels = [*_tagging(taggers, reference, left_out), *_classes(taggers, left_out)]
-    panels += [*_constituents(taggers, left_out), *_residuals(taggers, left_out)]
+    panels += _constituents(taggers, left_out)
+    for tagger in taggers:
+        left_out |= {f"{k}, {tagger.name}": v for k, v in tagger.reasons.items() if k.startswith("regression of")}
+    panels += _residuals(JETS, [(t.name, t.residuals) for t in taggers], left_out)
     notes = [f"{t.name}: {note}" for t in taggers for note in t.notes]
     return Section(key, title, tuple(panels), left_out, tuple(dict.fromkeys(notes)))
 
@@ -180,11 +185,14 @@ def _constituents(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iter
         parts = [(t.name, c) for t in taggers for c in t.constituents if c.dataset == dataset]
         for name, part in parts:
             words = {"classes": "classes", "vertices": "vertices", "masses": "masses of vertices"}
-            left_out.update({f"{words[k]} of {dataset}, {name}": reason for k, reason in part.reasons.items()})
+            reasons = {words.get(k, k): reason for k, reason in part.reasons.items()}
+            left_out.update({f"{k} of {dataset}, {name}": reason for k, reason in reasons.items()})
         yield from _origins(dataset, parts)
         found = [(name, c.vertices) for name, c in parts if c.vertices is not None]
         if found:
             yield from _vertices(dataset, found, [t.name for t in taggers])
+        residuals = {name: c.residuals for name, c in parts}
+        yield from _residuals(dataset, [(t.name, residuals.get(t.name, ())) for t in taggers], left_out)
 
 
 def _origins(dataset: str, parts: Sequence[tuple[str, Constituents]]) -> Iterable[Panel]:
@@ -234,29 +242,32 @@ def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]], names: Sequen
         )
 
 
-def _residuals(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iterable[Panel]:
-    for variable in dict.fromkeys(r.variable for t in taggers for r in t.residuals):
-        named = [(t.name, r) for t in taggers for r in t.residuals if r.variable == variable]
-        every = [(t.name, dict(named).get(t.name)) for t in taggers]
+def _residuals(
+    dataset: str, taggers: Sequence[tuple[str, Sequence[Residuals]]], left_out: dict[str, str]
+) -> Iterable[Panel]:
+    for variable in dict.fromkeys(r.variable for _, found in taggers for r in found):
+        named = [(name, r) for name, found in taggers for r in found if r.variable == variable]
+        every = [(name, dict(named).get(name)) for name, _ in taggers]
+        key, words = (variable, variable) if dataset == JETS else (f"{dataset}_{variable}", f"{variable} of {dataset}")
         yield Panel(
-            f"residuals_{variable}",
-            f"Residuals of {variable}",
+            f"residuals_{key}",
+            f"Residuals of {words}",
             "Bias is the median, resolution half the distance of the quantiles at 16% and 84%. The first and last bin "
             "hold what lies outside.",
-            partial(draw_residuals.distribution, every),
+            partial(draw_residuals.distribution, every, dataset),
             tables.residuals(named),
         )
         if all(len(r.pt_edges) for _, r in named):
             yield Panel(
-                f"resolution_{variable}",
-                f"Bias and resolution of {variable}",
+                f"resolution_{key}",
+                f"Bias and resolution of {words}",
                 "In bins of the jet's pT. Errors are those of Gaussian residuals: 1.260 s/√N of the bias and "
                 "0.964 s/√N of the resolution s.",
                 partial(draw_residuals.against_pt, every),
                 None,
             )
         else:
-            left_out[f"resolution of {variable} against pT"] = "the pt of the jets is not known"
+            left_out[f"resolution of {words} against pT"] = "the pt of the jets is not known"
 
 
 def training_section(runs: Sequence[History]) -> Section:

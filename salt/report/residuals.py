@@ -1,6 +1,7 @@
 """How far regressed numbers lie from the truth."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,13 +90,13 @@ def measure_residuals(
     pt_edges: Floats,
     unit: str = "",
 ) -> Residuals | None:
-    """The residuals of the jets that have a finite truth; None if there are none.
+    """The residuals of the jets or constituents that have a finite truth; None if there are none.
 
     Args:
         variable: Its name.
-        predicted: [B].
-        truth: [B]; where all of it is above 0 the residuals are relative.
-        pt: [B] in GeV.
+        predicted: [N].
+        truth: [N]; where all of it is above 0 the residuals are relative.
+        pt: [N] of the jets, in GeV.
         pt_edges: Bins of it.
         unit: Of the variable.
     """
@@ -121,6 +122,33 @@ def measure_residuals(
         binned,
         _spread(residual, places, max(len(binned) - 1, 0)),
     )
+
+
+class Collected:
+    """Estimates of one variable of constituents and the truth, block after block.
+
+    Args:
+        variable: Its name.
+        unit: Its unit.
+    """
+
+    def __init__(self, variable: str, unit: str) -> None:
+        self.variable = variable
+        self.unit = unit
+        self.parts: list[tuple[NDArray[Any], NDArray[Any], Floats]] = []
+
+    def add(self, predicted: NDArray[Any], truth: NDArray[Any], pt: Floats) -> None:
+        """Takes in [T] estimates, the truth, and the pt of their jets in GeV, NaN where it is unknown."""
+        known = np.isfinite(predicted) & np.isfinite(truth)
+        self.parts.append((predicted[known], truth[known], pt[known]))
+
+    def result(self, pt_edges: Floats) -> Residuals | None:
+        """The residuals of all constituents; None if there are none."""
+        if not self.parts:
+            return None
+        predicted, truth, pt = (np.concatenate(each) for each in zip(*self.parts, strict=True))
+        known = bool(np.isfinite(pt).any())
+        return measure_residuals(self.variable, predicted, truth, pt if known else None, pt_edges, self.unit)
 
 
 def _spread(residual: Floats, places: NDArray[np.int64], num: int) -> Spread:

@@ -13,6 +13,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, confusion_matrix, roc_curve
 
 from salt.metrics import match_vertices
+from salt.report import files
 from salt.report.files import Predictions
 from salt.report.jets import CALIBRATION_BINS, WORKING_POINTS
 from salt.report.measure import Measured, Wishes, measure
@@ -160,6 +161,25 @@ def test_residuals_in_bins(case: Any) -> None:
             assert spread.bias[k] == pytest.approx(middle, rel=NEAR, abs=NEAR)
             assert spread.resolution[k] == pytest.approx((high - low) / 2, rel=NEAR)
             assert spread.bias_error[k] == pytest.approx(1.260 * spread.resolution[k] / inside.sum() ** 0.5, rel=1e-3)
+
+
+def test_residuals_of_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "BLOCK", 300)
+    tables = make_test_file(tmp_path / "test.h5", 2000)
+    parts = ["classes", "tracks", "momenta"]
+    scores = make_predictions(tmp_path / "p.h5", tables, test_files=[tmp_path / "test.h5"], parts=parts)
+    (tracks,) = measure(Predictions(tmp_path / "p.h5"), "mine", "mine", Wishes()).constituents
+    (one,) = tracks.residuals
+    assert (one.variable, one.relative) == ("pt", True)
+    valid = tables["tracks"]["valid"]
+    truth, predicted = (t["tracks"][c][valid].astype(float) for t, c in ((tables, "pt"), (scores, "mine_pt")))
+    residual, pt = (predicted - truth) / truth, (tables["jets"]["pt"] / 1000)[np.nonzero(valid)[0]]
+    for spread, places in ((one.overall, [pt > 0]), (one.in_bins, _masks(pt, one.pt_edges))):
+        for k, inside in enumerate(places):
+            low, middle, high = np.percentile(residual[inside], [16, 50, 84])
+            assert spread.count[k] == inside.sum()
+            assert spread.bias[k] == pytest.approx(middle, rel=NEAR, abs=NEAR)
+            assert spread.resolution[k] == pytest.approx((high - low) / 2, rel=NEAR)
 
 
 def _masks(pt: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:

@@ -124,10 +124,37 @@ def test_what_is_not_known_is_left_out_with_its_reason(files: Path) -> None:
     assert section.left_out == {
         "classes of tracks, one": "no probabilities of classes of constituents in 'tracks', or no label of them",
         "vertices of tracks, one": "'ftagTruthVertexIndex' of 'tracks' is in neither the file nor its test file",
+        "regression of HadronPt, one": "'HadronPt' of 'jets' is in neither the file nor its test file",
     }
     assert section.notes[0].startswith("one: the test file is left aside: there is no /")
     assert section.notes[1].startswith("one: pt is taken to be in MeV")
     assert "confusion_tracks_0" not in {p.key for p in section.panels}
+
+
+def test_jets_of_no_known_class_are_left_out(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File(files / "two.h5", "r+") as file:
+        jets = file["jets"][:][[f"two_p{c}" for c in "bcu"]]
+        del file["jets"]
+        file["jets"] = jets
+    assert main(["report", "--predictions", "two.h5"]) == 2
+    assert "nothing to report: no file says of which class the jets are" in capsys.readouterr().err
+    assert not (files / "report").exists()
+    one, two = samples(Order((), (files / "one.h5", files / "two.h5"), files / "report", Wishes()), [])
+    assert "rejection_cjets" in {p.key for p in one.panels}
+    assert [p.key for p in two.panels] == ["jets"]
+    assert {"b-tagging of two", "classes of jets of two"} <= set(two.left_out)
+
+
+def test_regressions_of_tracks_have_panels_of_their_own(files: Path) -> None:
+    tables = make_test_file(files / "test.h5", 500)
+    make_predictions(files / "p.h5", tables, "one", [files / "test.h5"], parts=["classes", "tracks", "momenta"])
+    (section,) = samples(Order((), (files / "p.h5",), files / "report", Wishes()), [])
+    panels = {p.key: p for p in section.panels}
+    assert panels["residuals_tracks_pt"].title == "Residuals of pt of tracks"
+    draw = panels["residuals_tracks_pt"].draw
+    assert draw is not None
+    assert draw().axes[0].get_ylabel() == "normalised tracks"
+    assert "resolution_tracks_pt" in panels
 
 
 def test_a_test_file_with_other_jets_is_left_aside(files: Path) -> None:

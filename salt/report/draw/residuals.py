@@ -12,8 +12,8 @@ Named: TypeAlias = Sequence[tuple[str, Residuals | None]]
 """All taggers of a sample, those without a regression too, so that each has its colour in all pictures."""
 
 
-def distribution(named: Named) -> Figure:
-    """The residuals of one variable."""
+def distribution(named: Named, dataset: str) -> Figure:
+    """The residuals of one variable of jets or constituents."""
     made = figure(7, 4.2)
     axes = made.subplots()
     for position, (name, found) in enumerate(named):
@@ -25,7 +25,7 @@ def distribution(named: Named) -> Figure:
     axes.axvline(0, color="#888888", linewidth=1)
     axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
     axes.set_xlabel(_label(_first(named)))
-    axes.set_ylabel("normalised jets")
+    axes.set_ylabel(f"normalised {dataset}")
     axes.legend(loc="upper right")
     return made
 
