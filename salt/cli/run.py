@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from salt.cli.allocator import keep_freed_memory
 from salt.cli.arguments import Arguments, adopt_comet_names, parse_flags
 from salt.cli.children import PARENT_VARIABLE, announce, forget_readers, join_family, wait_for
 from salt.cli.devices import global_rank
@@ -79,6 +80,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 def _begin() -> None:
     """Imports Lightning with the settings that it and other libraries read then."""
+    keep_freed_memory()
     os.environ.update(adopt_comet_names(os.environ))
     for key, value in SDK_SETTINGS.items():
         os.environ.setdefault(key, value)
