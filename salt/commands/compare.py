@@ -92,6 +92,8 @@ def _print(question: "Question", found: "Comparison") -> None:
         if alone:
             more = f" and {len(alone) - MOST_NAMES} more" if len(alone) > MOST_NAMES else ""
             console.print(f"only in {path}: {', '.join(alone[:MOST_NAMES])}{more}")
+    if found.left_out:
+        console.print(f"not compared, since not numbers of each jet: {', '.join(found.left_out)}")
     if question.keys:
         console.print(
             f"{found.matched} jets matched by {', '.join(question.keys)}; "
@@ -121,10 +123,14 @@ def _summary(found: "Comparison") -> Table:
     table = _table("column", "values", "differ", "largest", "in row", "there", "mean")
     for each in found.columns:
         name = each.name if each.name == each.other else f"{each.name} | {each.other}"
-        place = ("", "") if each.row < 0 else (str(each.row), f"{each.values[0]:.9g} | {each.values[1]:.9g}")
+        place = ("", "") if each.row < 0 else (str(each.row), f"{_plain(each.values[0])} | {_plain(each.values[1])}")
         numbers = (str(each.entries), str(each.differing), f"{each.largest:.3g}", *place, f"{each.mean:.3g}")
         table.add_row(f"{each.dataset}/{name}", *numbers)
     return table
+
+
+def _plain(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() else f"{value:.9g}"
 
 
 def _distribution(found: "Comparison") -> Table:

@@ -10,6 +10,7 @@ import hdf5plugin  # noqa: F401 (registers its filters)
 import numpy as np
 from numpy.typing import NDArray
 
+from salt.data.hdf5 import plain_errors
 from salt.errors import ConfigError, DataError, unknown
 
 Array = NDArray[Any]
@@ -60,6 +61,7 @@ class Comparison:
         only: Jets that the first file has alone, and the second, where they are matched by keys.
         columns: The columns that both have.
         alone: Datasets and columns that one file has alone, for each of the two.
+        left_out: What both have, but cannot be compared.
         differing_rows: Rows of the first file in which something differs by more than the tolerance, the first ones.
         num_differing: How many such rows there are.
     """
@@ -69,6 +71,7 @@ class Comparison:
     only: tuple[int, int]
     columns: tuple[ColumnDifference, ...]
     alone: tuple[tuple[str, ...], tuple[str, ...]]
+    left_out: tuple[str, ...]
     differing_rows: tuple[int, ...]
     num_differing: int
 
@@ -119,7 +122,7 @@ def compare(question: Question) -> Comparison:
             )
         else:
             order = None
-        shared, alone = _columns(question, one, other)
+        shared, alone, left_out = _columns(question, one, other)
         if not shared:
             raise ConfigError(f"{question.one} and {question.other} have no columns in common\n" + _hint(question))
         marked = np.zeros(rows[0], dtype=bool)
@@ -134,6 +137,7 @@ def compare(question: Question) -> Comparison:
         (rows[0] - matched, rows[1] - matched),
         tuple(found),
         alone,
+        left_out,
         tuple(int(r) for r in differing[: question.shown]),
         len(differing),
     )
@@ -154,36 +158,46 @@ def _opened(path: Path) -> Any:
     return file
 
 
-def _tables(file: Any) -> dict[str, tuple[str, ...]]:
-    return {k: v.dtype.names for k, v in file.items() if isinstance(v, h5py.Dataset) and v.dtype.names}
+def _tables(file: Any) -> dict[str, Any]:
+    return {k: v for k, v in file.items() if isinstance(v, h5py.Dataset) and v.dtype.names}
+
+
+def _by_jet(table: Any, file: Any) -> bool:
+    return table.ndim in (1, 2) and len(table) == len(file["jets"])
 
 
 def _columns(
     question: Question, one: Any, other: Any
-) -> tuple[dict[str, list[tuple[str, str]]], tuple[tuple[str, ...], tuple[str, ...]]]:
-    """For each dataset the pairs of columns to compare, and what each file has alone."""
+) -> tuple[dict[str, list[tuple[str, str]]], tuple[tuple[str, ...], tuple[str, ...]], tuple[str, ...]]:
+    """For each dataset the pairs of columns to compare, what each file has alone, and what cannot be compared."""
     mine, theirs = _tables(one), _tables(other)
+    left_out = [k for k in mine if k in theirs and not all(_by_jet(file[k], file) for file in (one, other))]
     shared: dict[str, list[tuple[str, str]]] = {}
     alone: tuple[list[str], list[str]] = ([], [])
-    known: set[str] = set()
-    for dataset in dict.fromkeys([*mine, *theirs]):
+    known: dict[str, bool] = {}
+    for dataset in (k for k in dict.fromkeys([*mine, *theirs]) if k not in left_out):
         if dataset not in mine or dataset not in theirs:
             alone[0 if dataset in mine else 1].append(dataset)
             continue
-        partner = {name: _renamed(name, question.models) for name in mine[dataset]}
-        known |= {*mine[dataset]}
-        pairs = [(a, b) for a, b in partner.items() if b in theirs[dataset]]
-        alone[0].extend(f"{dataset}/{a}" for a, b in partner.items() if b not in theirs[dataset])
-        alone[1].extend(f"{dataset}/{b}" for b in theirs[dataset] if b not in partner.values())
-        kept = [(a, b) for a, b in pairs if not question.columns or a in question.columns]
+        types, others = mine[dataset].dtype, theirs[dataset].dtype
+        partner = {name: _renamed(name, question.models) for name in types.names}
+        known |= {name: known.get(name, False) or _is_number(types[name]) for name in types.names}
+        pairs = [(a, b) for a, b in partner.items() if b in others.names]
+        alone[0].extend(f"{dataset}/{a}" for a, b in partner.items() if b not in others.names)
+        alone[1].extend(f"{dataset}/{b}" for b in others.names if b not in partner.values())
+        kept = [(a, b) for a, b in pairs if _is_number(types[a]) and _is_number(others[b])]
+        left_out += [f"{dataset}/{a}" for a, b in pairs if (a, b) not in kept]
+        kept = [(a, b) for a, b in kept if not question.columns or a in question.columns]
         if kept:
             shared[dataset] = kept
     for name in question.columns:
         if name not in known:
             raise ConfigError(unknown("column", name, sorted(known), f"in {question.one}"))
+        if not known[name]:
+            raise ConfigError(f"column '{name}' of {question.one} holds no numbers, which are all that can be compared")
         if not any(name == a for pairs in shared.values() for a, _ in pairs):
             raise ConfigError(f"{question.other} has no column '{name}'\n{_hint(question)}")
-    return shared, (tuple(alone[0]), tuple(alone[1]))
+    return shared, (tuple(alone[0]), tuple(alone[1])), tuple(left_out)
 
 
 def _renamed(name: str, models: tuple[str, str] | None) -> str:
@@ -201,23 +215,17 @@ def _hint(question: Question) -> str:
 
 def _matched(question: Question, one: Any, other: Any) -> Array:
     """For each row of the first file that of the second with the same keys, -1 for none."""
-    codes = []
+    tables = []
     for path, file in ((question.one, one), (question.other, other)):
         for key in question.keys:
             if key not in file["jets"].dtype.names:
                 raise ConfigError(unknown("column", key, file["jets"].dtype.names, f"in 'jets' of {path}"))
-        table = file["jets"].fields(list(question.keys))[:]
-        codes.append(
-            np.stack(
-                [
-                    np.asarray(table[key], dtype=np.float64 if table[key].dtype.kind == "f" else np.int64)
-                    for key in question.keys
-                ],
-                axis=1,
-            )
-        )
-    every, inverse = np.unique(np.concatenate(codes), axis=0, return_inverse=True)
-    mine, theirs = np.split(inverse.reshape(-1), [len(codes[0])])
+        table = _read(file["jets"], question.keys, slice(None))
+        tables.append(table)
+    pairs = [np.concatenate([table[key] for table in tables]) for key in question.keys]
+    codes = np.stack([np.unique(values, return_inverse=True)[1] for values in pairs], axis=1)
+    every, inverse = np.unique(codes, axis=0, return_inverse=True)
+    mine, theirs = np.split(inverse.reshape(-1), [len(tables[0])])
     for path, numbers in ((question.one, mine), (question.other, theirs)):
         counts = np.bincount(numbers, minlength=len(every))
         if (counts > 1).any():
@@ -240,11 +248,10 @@ def _compare_dataset(
     order: Array | None,
     marked: Array,
 ) -> list[ColumnDifference]:
-    if one.ndim == 2 and one.shape[1] != other.shape[1]:
-        raise DataError(
-            f"'{dataset}' has {one.shape[1]} places of a jet in {question.one}, {other.shape[1]} in {question.other}"
-        )
-    sums = {pair: _Sum(dataset, *pair, question.tolerance) for pair in pairs if _comparable(one, other, *pair)}
+    if one.shape[1:] != other.shape[1:]:
+        width, others = ((*x.shape[1:], 1)[0] for x in (one, other))
+        raise DataError(f"'{dataset}' has {width} places of a jet in {question.one}, {others} in {question.other}")
+    sums = {pair: _Sum(dataset, *pair, question.tolerance) for pair in pairs}
     step = max(1, BLOCK // (one.shape[1] if one.ndim == 2 else 1))
     for start, mine, theirs in _blocks(one, other, [*sums], order, step):
         for pair, total in sums.items():
@@ -253,8 +260,14 @@ def _compare_dataset(
     return [total.result() for total in sums.values()]
 
 
-def _comparable(one: Any, other: Any, name: str, partner: str) -> bool:
-    return all(file.dtype[n].kind in "fiub" for file, n in ((one, name), (other, partner)))
+def _is_number(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "fiub"
+
+
+def _read(table: Any, names: Sequence[str], rows: Any) -> Array:
+    with plain_errors(Path(table.file.filename), "cannot be read"):
+        found: Array = table.fields(list(names))[rows]
+        return found
 
 
 def _blocks(
@@ -264,9 +277,9 @@ def _blocks(
     names, partners = [a for a, _ in pairs], list(dict.fromkeys(b for _, b in pairs))
     for start in range(0, len(one) if pairs else 0, step):
         rows = np.arange(start, min(start + step, len(one)))
-        mine = one.fields(names)[rows[0] : rows[-1] + 1]
+        mine = _read(one, names, slice(rows[0], rows[-1] + 1))
         if order is None:
-            yield rows, mine, other.fields(partners)[rows[0] : rows[-1] + 1]
+            yield rows, mine, _read(other, partners, slice(rows[0], rows[-1] + 1))
             continue
         places = order[rows]
         both = places >= 0
@@ -274,10 +287,10 @@ def _blocks(
             wanted = places[both]
             low, high = int(wanted.min()), int(wanted.max()) + 1
             if high - low <= 20 * step:
-                theirs = other.fields(partners)[low:high][wanted - low]
+                theirs = _read(other, partners, slice(low, high))[wanted - low]
             else:
                 ascending, back = np.unique(wanted, return_inverse=True)
-                theirs = other.fields(partners)[ascending][back]
+                theirs = _read(other, partners, ascending)[back]
             yield rows[both], mine[both], theirs
 
 
@@ -298,6 +311,10 @@ class _Sum:
         a, b = mine.astype(np.float64), theirs.astype(np.float64)
         with np.errstate(invalid="ignore"):
             gap = np.where(a == b, 0.0, np.abs(a - b))
+        if mine.dtype == theirs.dtype and mine.dtype.kind in "iu":  # Of which float64 does not hold all.
+            gap = (np.maximum(mine, theirs).astype(np.uint64) - np.minimum(mine, theirs).astype(np.uint64)).astype(
+                float
+            )
         lone = np.isnan(a) != np.isnan(b)
         gap[np.isnan(a) & np.isnan(b)] = 0.0
         different = lone | (np.nan_to_num(gap, nan=0.0, posinf=np.inf) > self.tolerance)

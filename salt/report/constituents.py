@@ -78,6 +78,8 @@ def measure_constituents(file: Predictions, dataset: str, tagger: str, jets: Jet
         reasons["vertices"] = f"no column '{VERTEX}' in '{dataset}'"
     elif TRUE_VERTEX not in fields:
         reasons["vertices"], vertex = f"'{TRUE_VERTEX}' of '{dataset}' is in neither the file nor its test file", None
+    elif not (jets.flavour >= 0).any():
+        reasons["vertices"], vertex = "no jet is of a known class", None
     need = _momentum_fields(fields, bool(np.isfinite(jets.eta).any())) if vertex else []
     if need is None:
         reasons["masses"] = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from salt.inputs import JETS
@@ -19,7 +20,7 @@ from salt.report.flavours import flavour_name
 from salt.report.history import History
 from salt.report.jets import BACKGROUNDS
 from salt.report.measure import Measured
-from salt.report.residuals import Residuals
+from salt.report.residuals import FEWEST, Residuals
 from salt.report.tables import Table
 from salt.report.vertices import Vertices
 
@@ -105,7 +106,8 @@ def _tagging(taggers: Sequence[Measured], reference: str | None, left_out: dict[
                 f"rejection_{background}",
                 f"Rejection of {flavour_name(background)}",
                 "One over the share of jets that pass the cut which keeps a share of the b-jets. Bands are binomial "
-                "errors. The taggers judge the same jets, so their errors have much in common.",
+                "errors. The taggers judge the same jets, so their errors have much in common. There is no line where "
+                "no jet passes.",
                 partial(draw_tagging.rejection_curves, taggers, background, first),
                 tables.curves(tagging, background),
             )
@@ -146,12 +148,15 @@ def _classes(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iterable[
             partial(draw_classes.scores, tagger),
             tables.scores(tagger),
         )
-    if able:
+    if able and not draw_classes.calibrated(able):
+        left_out["calibration"] = f"there are fewer than {draw_classes.FEWEST} jets in each bin"
+    elif able:
         yield Panel(
             "calibration",
             "Calibration",
             "The share of jets that are of a class, in bins of its probability, with binomial errors. On the diagonal "
-            "the probabilities are what they say, for the mix of classes in this sample.",
+            "the probabilities are what they say, for the mix of classes in this sample. Bins of fewer than "
+            f"{draw_classes.FEWEST} jets are not drawn.",
             partial(draw_classes.calibration, taggers),
             tables.calibration(able),
         )
@@ -190,7 +195,7 @@ def _constituents(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iter
         yield from _origins(dataset, parts)
         found = [(name, c.vertices) for name, c in parts if c.vertices is not None]
         if found:
-            yield from _vertices(dataset, found, [t.name for t in taggers])
+            yield from _vertices(dataset, found, [t.name for t in taggers], left_out)
         residuals = {name: c.residuals for name, c in parts}
         yield from _residuals(dataset, [(t.name, residuals.get(t.name, ())) for t in taggers], left_out)
 
@@ -208,7 +213,9 @@ def _origins(dataset: str, parts: Sequence[tuple[str, Constituents]]) -> Iterabl
             )
 
 
-def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]], names: Sequence[str]) -> Iterable[Panel]:
+def _vertices(
+    dataset: str, found: Sequence[tuple[str, Vertices]], names: Sequence[str], left_out: dict[str, str]
+) -> Iterable[Panel]:
     every = [(name, dict(found).get(name)) for name in names]
     share = 100 * found[0][1].share
     yield Panel(
@@ -230,7 +237,11 @@ def _vertices(dataset: str, found: Sequence[tuple[str, Vertices]], names: Sequen
             partial(draw_vertices.efficiency, every, best),
             tables.vertex_efficiency(found),
         )
-    if any(v.mass_right is not None and v.mass_right.sum() for _, v in found):
+    massive = [v for _, v in found if v.mass_right is not None]
+    if massive and not any(draw_vertices.shown(v).any() for v in massive):
+        few = f"there are fewer than {draw_vertices.FEWEST} true vertices in each class of jets"
+        left_out[f"masses of vertices of {dataset}"] = few
+    elif massive:
         yield Panel(
             f"vertex_mass_{dataset}",
             f"Mass of vertices of {dataset}",
@@ -257,7 +268,11 @@ def _residuals(
             partial(draw_residuals.distribution, every, dataset),
             tables.residuals(named),
         )
-        if all(len(r.pt_edges) for _, r in named):
+        if not any(len(r.pt_edges) for _, r in named):
+            left_out[f"resolution of {words} against pT"] = "the pt of the jets is not known"
+        elif not any(np.isfinite(r.in_bins.bias).any() for _, r in named):
+            left_out[f"resolution of {words} against pT"] = f"there are fewer than {FEWEST} {dataset} in each bin"
+        else:
             yield Panel(
                 f"resolution_{key}",
                 f"Bias and resolution of {words}",
@@ -266,8 +281,6 @@ def _residuals(
                 partial(draw_residuals.against_pt, every),
                 None,
             )
-        else:
-            left_out[f"resolution of {words} against pT"] = "the pt of the jets is not known"
 
 
 def training_section(runs: Sequence[History]) -> Section:

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_case import make_predictions, make_test_file
 
@@ -95,10 +95,46 @@ def test_taggers_of_other_names(files: Path) -> None:
     assert "jets/mine_pb" in compare(Question(Path("a.h5"), Path("c.h5"))).alone[0]
 
 
+def test_large_integers_differ_by_one(files: Path) -> None:
+    for path, by in (("a.h5", 0), ("b.h5", 1)):
+        change(files / path, "eventNumber", [7], 2**60 + by)
+    found = compare(Question(Path("a.h5"), Path("b.h5")))
+    assert found.differing_rows == (7,)
+    column = {c.name: c for c in found.columns}["eventNumber"]
+    assert (column.row, column.largest) == (7, 1.0)
+    by_key = compare(Question(Path("a.h5"), Path("b.h5"), keys=("eventNumber", "pt")))
+    assert (by_key.matched, by_key.only) == (NUM - 1, (1, 1))
+
+
+def test_other_tables_and_texts_are_no_obstacle(files: Path) -> None:
+    for path, size in (("a.h5", 3), ("b.h5", 5)):
+        with h5py.File(files / path, "r+") as file:
+            file["hadrons"] = np.zeros(size, [("pt", "f4")])
+            jets = file["jets"][:]
+            table = np.zeros(NUM, [*jets.dtype.descr, ("name", "S4")])
+            for name in jets.dtype.names:
+                table[name] = jets[name]
+            table["name"] = [f"{k:03}" for k in range(NUM)]
+            del file["jets"]
+            file["jets"] = table
+    found = compare(Question(Path("a.h5"), Path("b.h5")))
+    assert (found.agrees, found.alone, found.left_out) == (True, ((), ()), ("hadrons", "jets/name"))
+    assert compare(Question(Path("a.h5"), Path("b.h5"), keys=("name",))).matched == NUM
+    with pytest.raises(SaltError, match=r"column 'name' of a.h5 holds no numbers"):
+        compare(Question(Path("a.h5"), Path("b.h5"), columns=("name",)))
+    with h5py.File(files / "b.h5", "r+") as file:
+        tracks = file["tracks"][:, 0]
+        del file["tracks"]
+        file["tracks"] = tracks
+    with pytest.raises(SaltError, match=r"'tracks' has 8 places of a jet in a.h5, 1 in b.h5"):
+        compare(Question(Path("a.h5"), Path("b.h5")))
+
+
 @given(
     st.lists(st.tuples(st.floats(width=32), st.floats(width=32)), min_size=1, max_size=30),
     st.sampled_from([0.0, 1e-3, 1.0]),
 )
+@settings(deadline=None)
 def test_any_numbers(pairs: list[tuple[float, float]], tolerance: float) -> None:
     one, other = np.array(pairs, dtype="f4").T
     total = comparing._Sum("jets", "x", "x", tolerance)

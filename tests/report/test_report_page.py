@@ -18,6 +18,7 @@ from salt.errors import ConfigError, DataError, SaltError
 from salt.main import main
 from salt.rejection import Fractions
 from salt.report.build import Order, samples
+from salt.report.draw.style import plain_number
 from salt.report.files import Predictions
 from salt.report.measure import Wishes
 from salt.report.tables import with_error
@@ -143,6 +144,24 @@ def test_jets_of_no_known_class_are_left_out(files: Path, capsys: pytest.Capture
     assert "rejection_cjets" in {p.key for p in one.panels}
     assert [p.key for p in two.panels] == ["jets"]
     assert {"b-tagging of two", "classes of jets of two"} <= set(two.left_out)
+
+
+def test_of_few_jets_there_is_no_empty_picture(files: Path) -> None:
+    tables = make_test_file(files / "test.h5", 25)
+    make_predictions(files / "p.h5", tables, "one", [files / "test.h5"])
+    (section,) = samples(Order((), (files / "p.h5",), files / "report", Wishes()), [])
+    assert section.left_out == {
+        "calibration": "there are fewer than 10 jets in each bin",
+        "resolution of HadronPt against pT": "there are fewer than 20 jets in each bin",
+        "masses of vertices of tracks": "there are fewer than 30 true vertices in each class of jets",
+    }
+    draw = next(p.draw for p in section.panels if p.key == "residuals_HadronPt")
+    assert draw is not None
+    assert "nan" not in draw().axes[0].get_legend_handles_labels()[1][0]
+
+
+def test_numbers_of_axes_are_what_they_say() -> None:
+    assert [plain_number(x) for x in (0.5, 1.0, 1.2, 2.0000000001, 20, 1500)] == ["0.5", "1", "1.2", "2", "20", "1,500"]
 
 
 def test_regressions_of_tracks_have_panels_of_their_own(files: Path) -> None:

@@ -44,7 +44,7 @@ def scores(tagger: Measured) -> Figure:
 
 def calibration(taggers: Sequence[Measured]) -> Figure:
     """The share of jets that are of a class against its probability."""
-    names = list(dict.fromkeys(name for t in taggers for name in t.reliability))
+    names = [name for name in dict.fromkeys(n for t in taggers for n in t.reliability) if _drawn(taggers, name)]
     columns = min(3, len(names))
     made = figure(3.6 * columns + 0.4, 3.8 * -(-len(names) // columns))
     for number, (axes, name) in enumerate(zip(grid_of(made, len(names), columns), names, strict=True)):
@@ -71,6 +71,17 @@ def calibration(taggers: Sequence[Measured]) -> Figure:
         if number == 0:
             axes.legend(loc="upper left", fontsize=10)
     return made
+
+
+def calibrated(taggers: Sequence[Measured]) -> bool:
+    """Whether there is anything to draw of the calibration."""
+    return any(_drawn([t], name) for t in taggers for name in t.reliability)
+
+
+def _drawn(taggers: Sequence[Measured], name: str) -> bool:
+    """Whether a class has a bin with enough jets."""
+    found = [t.reliability[name].observed.total for t in taggers if name in t.reliability]
+    return any((total >= FEWEST).any() for total in found)
 
 
 def confusion(classes: Classes, title: str) -> Figure:

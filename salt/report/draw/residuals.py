@@ -1,5 +1,6 @@
 """Pictures of regressions."""
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -20,7 +21,7 @@ def distribution(named: Named, dataset: str) -> Figure:
         if found is None:
             continue
         bias, width = found.overall.bias[0], found.overall.resolution[0]
-        label = f"{name}: bias {bias:.3g}, resolution {width:.3g}"
+        label = name if math.isnan(bias) else f"{name}: bias {bias:.3g}, resolution {width:.3g}"
         steps(axes, found.histogram, found.edges, color=tagger_colour(position), label=label, linewidth=1.6)
     axes.axvline(0, color="#888888", linewidth=1)
     axes.set_ylim(0, 1.3 * axes.get_ylim()[1])

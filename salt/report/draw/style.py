@@ -72,11 +72,16 @@ def tagger_colour(position: int) -> str:
     return COLOURS[position % len(COLOURS)]
 
 
+def plain_number(value: float, _: object = None) -> str:
+    """A number of an axis, with a comma after thousands and at most three digits where it is no whole number."""
+    return f"{value:,.0f}" if value >= 1 and abs(value - round(value)) < 1e-6 * value else f"{value:.3g}"
+
+
 def plain_log(axes: Axes, top: float) -> None:
     """A logarithmic vertical axis with plain numbers, and room for a legend above."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=12))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
     low = axes.get_ylim()[0]
     axes.set_ylim(low, top * (top / low) ** 0.35)
 
@@ -86,7 +91,7 @@ def short_log(axes: Axes, low: float, high: float) -> None:
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 100 else (1.0,), numticks=12))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
 
 

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from salt.report.draw.style import (
     MARKERS,
@@ -75,6 +76,12 @@ def efficiency(named: Named, flavour: str) -> Figure:
     return made
 
 
+def shown(found: Vertices) -> NDArray[np.bool_]:
+    """[F] which classes of jets have enough true vertices for a spectrum."""
+    enough: NDArray[np.bool_] = found.truth.sum(1) >= FEWEST
+    return enough
+
+
 def masses(named: Named) -> Figure:
     """The mass of groups that are true secondary vertices, and of those that are not, with the true vertices."""
     drawn = [(name, v) for name, v in named if v is not None and v.mass_right is not None]
@@ -85,7 +92,7 @@ def masses(named: Named) -> Figure:
         assert found.mass_wrong is not None
         assert found.mass_truth is not None
         for row, flavour in enumerate(found.flavours):
-            if found.truth[row].sum() < FEWEST:
+            if not shown(found)[row]:
                 continue
             colour = flavour_colour(flavour, row)
             steps(axes, found.mass_truth[row], MASS_BINS, color=colour, linestyle=":", linewidth=1.3)
