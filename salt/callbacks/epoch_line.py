@@ -32,6 +32,7 @@ class EpochLine(LastCallback):
         self._validated = -1
         self._best: float | None = None
         self._best_epoch: int | None = None
+        self._before: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the best so far from the checkpoint that the training goes on from."""
@@ -41,10 +42,15 @@ class EpochLine(LastCallback):
             epoch = re.match(r"epoch(\d+)", Path(checkpoint.best_model_path).name)
             self._best_epoch = int(epoch[1]) + 1 if epoch else None
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remembers what was the best before the epoch."""
+        self._before = self._best
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remembers of which step the metrics of the validation are."""
+        """Remembers of which step the metrics of the validation are, and whether it was the best."""
         if not trainer.sanity_checking:
             self._validated = trainer.global_step
+            self._compare(trainer)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,24 +69,33 @@ class EpochLine(LastCallback):
             monitored = values[checkpoint.monitor]
             if checkpoint.monitor not in (*told, *(f"val/{task}/{name}" for task in chosen for name in chosen[task])):
                 told[_short(checkpoint.monitor)] = f"{monitored:.4g}"
-            rest.append(self._about_best(checkpoint, monitored, trainer.current_epoch + 1))
+            self._compare(trainer)
+            rest.append(self._about_best(checkpoint, monitored))
         rest += _patience(trainer)
         words = ", ".join(f"{name} {value}" for name, value in told.items())
         log.info("epoch %d/%s, %s; %s", trainer.current_epoch + 1, epochs(trainer), words, "; ".join(rest))
 
-    def _about_best(self, checkpoint: Checkpoint, value: float, epoch: int) -> str:
-        """Whether the epoch is the best one, and what was saved of it."""
-        name = _short(str(checkpoint.monitor))
-        before = self._best
-        if isnan(value):
+    def _compare(self, trainer: Trainer) -> None:
+        """Remembers the best value, of which there may be several in an epoch."""
+        checkpoint = _checkpoint(trainer)
+        if checkpoint is None or checkpoint.monitor not in trainer.callback_metrics:
+            return
+        value, best = float(trainer.callback_metrics[checkpoint.monitor]), self._best
+        if not isnan(value) and (best is None or (value < best if checkpoint.mode == "min" else value > best)):
+            self._best, self._best_epoch = value, trainer.current_epoch + 1
+
+    def _about_best(self, checkpoint: Checkpoint, value: float) -> str:
+        """Whether the epoch has the best value, and what was saved of it."""
+        name, best, before = _short(str(checkpoint.monitor)), self._best, self._before
+        if best is None or (isnan(value) and best == before):
             return f"{name} is not a number"
-        if before is not None and not (value < before if checkpoint.mode == "min" else value > before):
+        if best == before:
             place = "" if self._best_epoch is None else f" in epoch {self._best_epoch}"
-            return f"best {name} {before:.4g}{place}"
-        self._best, self._best_epoch = value, epoch
+            return f"best {name} {best:.4g}{place}"
+        inside = "" if value == best else f": {best:.4g} inside this epoch"
         gained = "" if before is None else f" ({before:.4g} before)"
         saved = Path(checkpoint.best_model_path).name
-        return f"best {name} so far{gained}{f', saved as {saved}' if saved else ''}"
+        return f"best {name} so far{inside}{gained}{f', saved as {saved}' if saved else ''}"
 
 
 def _short(metric: str) -> str:

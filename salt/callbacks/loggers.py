@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint as LastCallback
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -22,11 +23,12 @@ SHARE = 0.02
 """The share of the time of a training that may be spent on drawing."""
 
 
-class Loggers(Callback):
+class Loggers(LastCallback):
     """Hands the config over at the start, and the figures of the metrics after each validation.
 
     Pictures are drawn for loggers that take nothing else, and left out where they would take more than `SHARE` of the
-    time; those of the last validation always come.
+    time; those of the last validation always come. Lightning calls it after callbacks of other kinds, so that Comet
+    hears of no training that one of them refuses, and finds in the run folder all that they write.
 
     Args:
         attempt: The attempt; None in all processes but the first.

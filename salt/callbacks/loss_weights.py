@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,11 +10,10 @@ from lightning.pytorch.callbacks import Checkpoint as LastCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from salt.files import write_text
+from salt.runs.attempt import RunningAttempt
 from salt.training import Tagger
 
 log = logging.getLogger(__name__)
-
-FILE = "loss_weights.yaml"
 
 
 class LossWeightsTable(LastCallback):
@@ -24,11 +22,11 @@ class LossWeightsTable(LastCallback):
     Lightning calls it after callbacks of other kinds, so that what they find wrong stands alone.
 
     Args:
-        folder: The run folder; None writes nothing.
+        attempt: The attempt, which has a file of its own; None in a trial, and in all processes but the first.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    def __init__(self, attempt: RunningAttempt | None) -> None:
+        self.attempt = attempt
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -38,9 +36,9 @@ class LossWeightsTable(LastCallback):
         rule = None if pl_module.balancing is None else type(pl_module.balancing).__name__.lower()
         weights = {name: task.weights() for name, task in pl_module.tasks.items()}
         log.info("%s", "\n".join(in_lines(weights, rule)))
-        if self.folder is not None:
+        if self.attempt is not None:
             text = yaml.safe_dump({"balancing": rule, "tasks": weights}, sort_keys=False)
-            write_text(self.folder / FILE, text)
+            write_text(self.attempt.loss_weights_path, text)
 
 
 def in_lines(weights: Mapping[str, Mapping[str, Any]], rule: str | None) -> list[str]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,19 @@ class Pace:
     def wait_share(self) -> float:
         """The share of the time in which the training waited for data, between 0 and 1."""
         return min(1.0, max(0.0, self.waited / self.seconds)) if self.seconds > 0 else 0.0
+
+
+def validations_in(steps: int, epoch: int, every: int | None, epochs: int | None) -> int:
+    """How many validations the last steps of a training have among them.
+
+    Args:
+        steps: Number of those steps.
+        epoch: Steps of an epoch.
+        every: Steps from one validation to the next; None for one after an epoch.
+        epochs: There are validations in every so many epochs; None if `every` counts over epochs.
+    """
+    rate = 1 / every if every and epochs is None else epoch // (every or epoch) / (epoch * (epochs or 1))
+    return ceil(steps * rate - 1e-9)
 
 
 class PaceClock:

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from salt.callbacks.later import Later
-from salt.callbacks.pace import Pace
+from salt.callbacks.pace import Pace, validations_in
 from salt.callbacks.status import Status
 from salt.callbacks.throughput import Throughput
 from salt.data.datamodule import JetDataModule
@@ -155,7 +155,10 @@ class Progress(Callback):
         total, each = _whole(trainer.num_training_batches), pace.seconds_per_step
         assert isinstance(pl_module, Tagger)
         steps = None if pl_module.total_steps is None else max(0, pl_module.total_steps - trainer.global_step)
-        validations = self._validation * -(-steps // total) if steps and total else 0.0
+        validations = 0.0
+        if steps and total:
+            every = trainer.val_check_batch if isinstance(trainer.val_check_batch, int) else None
+            validations = self._validation * validations_in(steps, total, every, trainer.check_val_every_n_epoch)
         return Status(
             self._what,
             done,

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint as LastCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from salt.callbacks.metrics_log import MetricsLog
@@ -26,10 +27,11 @@ from salt.statistics import Scale
 PACKAGES = ("salt-tagger", "torch", "lightning", "jsonargparse", "numpy", "h5py", "hdf5plugin", "comet-ml")
 
 
-class RunFolder(Callback):
+class RunFolder(LastCallback):
     """Writes the merged config, the normalisation in use and ``metadata.yaml`` into the run folder.
 
-    A later attempt at the run writes config and metadata under names of its own.
+    A later attempt at the run writes config and metadata under names of its own. Lightning calls it after callbacks of
+    other kinds, so that one of them that finds something wrong leaves the run as it was.
 
     Args:
         attempt: The attempt; None in all processes but the first.

@@ -96,7 +96,7 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
     callbacks += [*averaging(callbacks, cli.model), *_beginning(cli), *health]
     callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
-    callbacks.append(LossWeightsTable(cli.state.folder))
+    callbacks.append(LossWeightsTable(cli.state.attempt))
     display |= _accumulation(cli, options, callbacks)
     if cli.state.folder is None:
         kept = [c for c in callbacks if not isinstance(c, Checkpoint)]
@@ -114,7 +114,7 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
         **display,
         "default_root_dir": str(cli.state.folder.absolute()),
         "logger": loggers,
-        "callbacks": [folder, *callbacks, telling, Boundary(cli.state.signals)],
+        "callbacks": [*callbacks, folder, telling, Boundary(cli.state.signals)],
         "plugins": [*plugins, AtomicCheckpointIO()],
     }
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from salt.errors import ConfigError
-from salt.runs.folder import config_name, metadata_name
+from salt.runs.folder import config_name, loss_weights_name, metadata_name
 from salt.runs.lineage import KILLED, NEW, RUNNING, Attempt, Lineage, Parent, read_lineage, write_lineage
 from salt.runs.lock import RunLock
 
@@ -65,6 +65,11 @@ class RunningAttempt:
         """Where the circumstances of this attempt belong."""
         return self.folder / metadata_name(self.number)
 
+    @property
+    def loss_weights_path(self) -> Path:
+        """Where the weights of its loss belong."""
+        return self.folder / loss_weights_name(self.number)
+
     def trains_from(self, step: int) -> None:
         """Notes at which optimiser step it begins to train."""
         self._write(self.lineage.with_last(from_step=step))
@@ -86,6 +91,7 @@ class RunningAttempt:
         else:
             self.config_path.unlink(missing_ok=True)
             self.metadata_path.unlink(missing_ok=True)
+            self.loss_weights_path.unlink(missing_ok=True)
             self._write(self._before)
         self._lock.release()
 

@@ -27,6 +27,11 @@ def metadata_name(number: int) -> str:
     return config_name(number).replace("config", "metadata")
 
 
+def loss_weights_name(number: int) -> str:
+    """What counts how much in the loss of an attempt, named as its config is."""
+    return config_name(number).replace("config", "loss_weights")
+
+
 def stored_config(folder: Path) -> Path | None:
     """The config of the newest attempt that has one."""
     found = [(int(match[1] or 0), path) for path in folder.glob("config*.yaml") if (match := _CONFIG.match(path.name))]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salt.callbacks.main_metrics import main_metrics
-from salt.callbacks.pace import PaceClock
+from salt.callbacks.pace import PaceClock, validations_in
 from salt.callbacks.progress_lines import FIRST, until_next
 from salt.callbacks.status import Status, span
 
@@ -101,3 +101,19 @@ def test_the_line_of_an_epoch_has_one_metric_for_each_task_and_a_rejection_for_e
         "jets": {"accuracy": 0.8, "rejection_cjets_at_70": 70.0, "rejection_ujets_at_70": 70.0},
         "own": {"strange": 3.0},
     }
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "epochs", "number"),
+    [
+        (300, 100, 1, 3),
+        (201, 100, 1, 3),
+        (1, 100, 1, 1),
+        (200, 25, 1, 8),
+        (300, None, 1, 3),
+        (400, 100, 2, 2),
+        (400, 150, None, 3),
+    ],
+)
+def test_validations_that_are_to_come(steps: int, every: int | None, epochs: int | None, number: int) -> None:
+    assert validations_in(steps, 100, every, epochs) == number

@@ -1,11 +1,12 @@
 """The line that is printed after each epoch."""
 
+import csv
 import re
 from pathlib import Path
 
 import pytest
 from cli_case import SMALL_FILES
-from conftest import Command
+from conftest import SMALL, Command
 from files import make_jets, write_structured
 
 
@@ -19,3 +20,20 @@ def test_the_training_loss_is_that_of_the_whole_epoch(command: Command, tmp_path
     losses = re.findall(r"epoch 1/1, train/loss ([\d.]+), val/loss ([\d.]+)", ended.err)
     train, val = (float(loss) for loss in losses[0])
     assert train == pytest.approx(val, abs=2e-4)
+
+
+def test_the_best_of_several_validations_in_an_epoch(command: Command, tmp_path: Path) -> None:
+    """Where a large loss counts as good, training makes it worse, and the first validation is the best."""
+    words = ("--model.lrs_config=Constant", "--model.lrs_config.value=1e-3", "--trainer.max_epochs=2")
+    words += ("--trainer.callbacks.Checkpoint.mode=max", "--trainer.val_check_interval=2")
+    ended = command("fit", "--config", "simple", *SMALL, *words)
+    assert ended.code == 0, ended.err
+    lines = [line for line in ended.err.splitlines() if line.startswith("epoch ")]
+    with next(tmp_path.glob("logs/*/metrics.csv")).open() as file:
+        values = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
+    assert len(values) == 4
+    best, last = max(values), values[1]
+    assert best == values[0] != last
+    assert f"val/loss {last:.4f}" in lines[0]
+    assert f"best val/loss so far: {best:.4g} inside this epoch, saved as epoch000-val_loss{best:.5f}.ckpt" in lines[0]
+    assert f"best val/loss {best:.4g} in epoch 1" in lines[1]

@@ -16,6 +16,9 @@ from logged import repeatable
 
 from salt.runs.lock import RunLock
 
+EARLIER = ("--run.warm_start=EARLIER", "--run.warm_start.weights_only=false", "--trainer.max_epochs=3")
+"""The run goes on from before what it has logged."""
+
 FIT = ("fit", "--config", "simple", *SMALL, "--trainer.max_epochs=2")
 
 
@@ -211,6 +214,7 @@ def test_ckpt_path_begins_a_run_that_knows_its_parent(parent: Path, command: Com
         ),
         (["--run.forkrunid=RUN"], "unknown option 'run.forkrunid'; nearest: run.fork_run_id"),
         (["--run.run_id=RUN", "--model.embed_dim=16"], "does not fit the checkpoint"),
+        (["--run.run_id=RUN", "--trainer.callbacks.Checkpoint.monitor=val/lss", *EARLIER], "nearest: val/loss"),
     ],
 )
 def test_mistakes_are_named_and_leave_everything_as_it_was(
@@ -223,7 +227,8 @@ def test_mistakes_are_named_and_leave_everything_as_it_was(
     shutil.copytree(parent, tmp_path / "logs" / "OLD", ignore=shutil.ignore_patterns("last.ckpt"))
     before = set((tmp_path / "logs").iterdir())
     hashes = {name: digest for name, (digest, _) in content(parent).items()}
-    ended = command("fit", *(word.replace("RUN", parent.name) for word in words))
+    (earlier,) = (path.name for path in (parent / "ckpts").glob("epoch000*"))
+    ended = command("fit", *(word.replace("RUN", parent.name).replace("EARLIER", earlier) for word in words))
     assert ended.code == 2, ended.err
     assert message.replace("RUN", parent.name) in ended.err
     assert "Traceback" not in ended.err

@@ -53,6 +53,10 @@ def test_what_a_run_says_and_keeps(here: Path, command: Command) -> None:
         assert float(step[f"train/{name}/weighted_loss"]) == pytest.approx(weights["task"] * losses[name], rel=1e-5)
     total = sum(weights["task"] * losses[name] for name, weights in table["tasks"].items())
     assert float(step["train/loss"]) == pytest.approx(total, rel=1e-5)
+    other = f"--run.run_id={run.name}", "--trainer.max_epochs=2", "--model.tasks.track_origin.init_args.weight=0.25"
+    assert command("fit", *other).code == 0
+    tables = [yaml.safe_load((run / f"loss_weights{number}.yaml").read_text()) for number in ("", ".1")]
+    assert [each["tasks"]["track_origin"]["task"] for each in tables] == [0.5, 0.25]
     again = command("validate", f"--config={run}/config.yaml", "--trainer.logger=false")
     assert again.code == 0, again.err
     scored = command("test", f"--config={run}/config.yaml", "--data.test_file=test.h5")

@@ -126,6 +126,14 @@ def test_archives_are_complete_and_go_to_one_experiment(tmp_path: Path, monkeypa
     assert {"config.yaml", "config.1.yaml", "norm_dict.yaml"} <= set(server.assets(key))
 
 
+def test_comet_hears_of_no_training_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr(Comet, "begin", lambda *args: begun.append(args))
+    assert main(["fit", *SMALL, "--trainer.callbacks.Checkpoint.monitor=val/lss"]) == 2
+    assert not begun
+    assert not list(tmp_path.glob("logs/*"))
+
+
 @pytest.mark.parametrize("place", ["init_args", "dict_kwargs"])
 def test_a_key_in_a_config_is_refused(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", *SMALL, f"--trainer.logger.{place}.api_key={KEY}"]) == 2
