@@ -6,9 +6,9 @@ other in every operation.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -89,8 +89,9 @@ def losses_in_parts(
         return sums, gradients
 
     (sums, gradients), *others = _side_by_side(threads, some)
-    for more, found in others:
-        sums, gradients = sums + more, _added(gradients, found)
+    with one_thread():
+        for more, found in others:
+            sums, gradients = sums + more, _added(gradients, found)
     return sums, _Computed.apply((sums * scale).sum(), gradients, factor, *parameters)
 
 
@@ -120,6 +121,17 @@ def sums_in_parts(parts: Sequence[JetBatch], losses: Losses, threads: int = 1) -
         sums = torch.stack(_side_by_side(workers, some)).sum(0)
     torch.clear_autocast_cache()  # Of weights in half precision that have no gradient.
     return sums
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Many small tensors take less time in one thread of a CPU than it takes to wake the others for each of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _seed(threads: int) -> int | None:
@@ -195,4 +207,5 @@ class _Computed(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The known gradients, times that of the loss."""
         share = gradient / ctx.factor
-        return None, None, None, *(None if g is None else g * share for g in ctx.gradients)
+        with one_thread():
+            return None, None, None, *(None if g is None else g * share for g in ctx.gradients)

@@ -19,6 +19,7 @@ from salt.callbacks.health import Health
 from salt.callbacks.loggers import Loggers
 from salt.callbacks.loss_weights import LossWeightsTable
 from salt.callbacks.metrics_log import MetricsLog
+from salt.callbacks.one_thread import OneThread
 from salt.callbacks.predictions import PredictionWriter
 from salt.callbacks.run_folder import RunFolder
 from salt.callbacks.warm_start import LoadWeights
@@ -94,7 +95,7 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
                 callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path)
         callbacks += [*health, *display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
-    callbacks += [*averaging(callbacks, cli.model), *_beginning(cli), *health]
+    callbacks += [OneThread(), *averaging(callbacks, cli.model), *_beginning(cli), *health]
     callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
     callbacks.append(LossWeightsTable(cli.state.attempt))
     display |= _accumulation(cli, options, callbacks)
