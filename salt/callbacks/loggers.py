@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from salt.callbacks.comet import Comet
 from salt.callbacks.figure_record import to_record
-from salt.comet.drawing import draw
+from salt.comet.drawing import draw, pixels
 from salt.metrics.figures import Figure
 from salt.runs.attempt import RunningAttempt
 from salt.runs.configs import differences
@@ -104,6 +104,7 @@ def _hand_over(logger: Logger, name: str, figure: Figure, step: int) -> None:
     if isinstance(logger, TensorBoardLogger):
         logger.experiment.add_figure(name, picture, step)
     elif isinstance(logger, WandbLogger):
-        logger.log_image(name, [picture], step)
+        # For a picture itself W&B needs a part of matplotlib that nobody has imported.
+        logger.log_image(name, [pixels(picture)], step)
     elif isinstance(logger, MLFlowLogger):
         logger.experiment.log_figure(logger.run_id, picture, f"{name}/{step:08d}.png")

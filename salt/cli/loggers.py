@@ -1,5 +1,6 @@
 """The loggers that a config names, as a run uses them: in its folder, under its name, and without keys."""
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,6 +88,8 @@ def prepare_loggers(trainer: Namespace, folder: Path) -> None:
             spec["dict_kwargs"] = {"resume": "allow", **(spec.get("dict_kwargs") or {})}
         elif name == "MLFlowLogger":
             _default(arguments, "run_name", folder.name)
+            # Where no server is named it writes files, which its newer versions refuse unless asked.
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         elif name in IN_RUN_FOLDER and arguments.get("name") == "lightning_logs":
             arguments["name"] = "tensorboard" if name == "TensorBoardLogger" else "csv"
             _default(arguments, "version", "")

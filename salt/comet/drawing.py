@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -31,6 +32,15 @@ def draw(record: Mapping[str, Any]) -> "Picture":
     if record["lines"]:
         axes.legend(fontsize="small")
     return picture
+
+
+def pixels(picture: "Picture") -> NDArray[np.uint8]:
+    """[height, width, 4] its colours and opacity."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(picture)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def _draw_confusion(axes: Any, counts: Any, classes: list[str]) -> None:

@@ -51,7 +51,7 @@ def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(node, list) and node and all(isinstance(each, Mapping) and "class_path" in each for each in node):
         for each in node:
             yield from _leaves(each, f"{path}.{str(each['class_path']).rpartition('.')[2]}")
-    else:
+    elif path:  # Not of a config without any value.
         yield path, node
 
 

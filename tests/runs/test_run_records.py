@@ -168,3 +168,4 @@ def test_configs_are_compared_value_by_value() -> None:
         ("gone", "true", ""),
     ]
     assert differences(old, old) == []
+    assert [d.key for d in differences({}, {"name": "a", "data": {}})] == ["name", "data"]
