@@ -88,6 +88,11 @@ class JetTagger(nn.Module):
         return tuple(dict.fromkeys(target for task in self.named_tasks.values() for target in task.targets))
 
     @property
+    def weighed_targets(self) -> tuple[Target, ...]:
+        """Those of which the tasks want the weights of the class dict."""
+        return tuple(dict.fromkeys(target for task in self.named_tasks.values() for target in task.weighed_targets))
+
+    @property
     def fitted(self) -> bool:
         """Whether it knows the scales of its inputs; before that its outputs mean nothing."""
         return all(bool(module.fitted) for module in self.normalise.values())

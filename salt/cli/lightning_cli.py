@@ -228,7 +228,7 @@ class SaltCLI(LightningCLI):
         self.state.global_step = lambda: self.trainer.global_step
         warn_of_other_users(self.trainer.strategy.root_device)
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        self.datamodule.bind(self.model.model.targets, seed)
+        self.datamodule.bind(self.model.model.targets, seed, self.model.model.weighed_targets)
 
     def fit(self, model: Tagger, **kwargs: Any) -> None:
         """Trains, and says so if there was nothing left to train."""

@@ -78,6 +78,7 @@ class JetDataModule(LightningDataModule):
         paths: For each opened part, such as ``train``, its files as they were named.
         samples: What `test_file` means, in its order.
         chosen: Which of them is evaluated.
+        weighed: The labels whose weights are looked for in the class dict.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class JetDataModule(LightningDataModule):
         self.batches_per_step = 1
         self.statistics: Statistics | None = None
         self._targets: tuple[Target, ...] = ()
+        self.weighed: tuple[Target, ...] = ()
         self._seed = 0
         self._sources: dict[str, Source] = {}
         self._stores: dict[str, Store] = {}
@@ -131,8 +133,10 @@ class JetDataModule(LightningDataModule):
         self._missing: dict[str, tuple[Target, ...]] = {}
         self._staging: Staging | None = None
 
-    def bind(self, targets: Sequence[Target], seed: int) -> None:
+    def bind(self, targets: Sequence[Target], seed: int, weighed: Sequence[Target] = ()) -> None:
         """Says, before `setup`, which labels the tasks need and from which seed the order of the jets follows.
+
+        Weights of classes are looked for in the class dict for the `weighed` labels alone.
 
         Raises:
             ConfigError: A target is about an input that is not declared.
@@ -140,7 +144,7 @@ class JetDataModule(LightningDataModule):
         for target in targets:
             if target.input not in self.inputs:
                 raise ConfigError("a task is about an " + unknown("input", target.input, self.inputs, "in data.inputs"))
-        self._targets = tuple(dict.fromkeys(targets))
+        self._targets, self.weighed = tuple(dict.fromkeys(targets)), tuple(weighed)
         self._seed = seed
 
     def accumulate(self, batches: int) -> None:
@@ -270,14 +274,9 @@ class JetDataModule(LightningDataModule):
         given = None if norms is None else input_scales(load_norms(norms), self.inputs, norms)
         # Everything that can be wrong is found in the original files, before anything is copied.
         self._sources = {part: self._open(part, found, self._targets) for part, found in paths.items()}
-        unnamed = nameless_codes(*self._sources.values())
-        weights = {}
-        if self.class_dict is not None:
-            codes = {t: self._sources["train"].codes(t) for t in self._targets if t.kind == "class"}
-            weights = load_class_weights(Path(self.class_dict), self.inputs, codes)
-        self.statistics, doubts = examine(
-            self._sources["train"], self._sources.get("val"), self._open_test(test_paths), given, weights
-        )
+        train, unnamed = self._sources["train"], nameless_codes(*self._sources.values())
+        weights = load_class_weights(self.class_dict, self.inputs, {t: train.codes(t) for t in self.weighed})
+        self.statistics, doubts = examine(train, self._sources.get("val"), self._open_test(test_paths), given, weights)
         if self.num_workers is not None:
             unnamed += worker_doubts(self.num_workers, usable_cores(), self._local_ranks)
         if self._rank == 0:

@@ -202,11 +202,10 @@ class _Search:
             self._try(nameless_codes, *sources.values())
         if self.data.class_dict is None or "train" not in sources:
             return
-        path = Path(self.data.class_dict)
-        for target in (t for t in self.targets if t.kind == "class"):
+        for target in (t for t in self.data.weighed if t in self.targets):
             codes = self._try(sources["train"].codes, target)
             if codes is not None:
-                self._try(load_class_weights, path, self.inputs, {target: codes})
+                self._try(load_class_weights, self.data.class_dict, self.inputs, {target: codes})
 
     def _constants(self, key: str, found: Scan) -> None:
         """Variables and labels that are the same for all jets, or never there."""

@@ -76,16 +76,16 @@ def dump_class_weights(weights: Mapping[str, Mapping[str, Sequence[float]]], pat
 
 
 def load_class_weights(
-    path: Path, inputs: Mapping[str, Input], codes: Mapping[Target, Sequence[tuple[int, str]]]
+    option: str | None, inputs: Mapping[str, Input], codes: Mapping[Target, Sequence[tuple[int, str]]]
 ) -> dict[Target, tuple[float, ...]]:
-    """Reads the weights of the classes of those targets that the file has: ``{dataset: {label: [weights]}}``.
+    """Reads the weights of the classes of some targets, as far as the file has them: ``{dataset: {label: [weights]}}``.
 
     The weights follow the codes of the training files upwards, either of all their classes or of those of the task.
 
     Args:
-        path: The file.
+        option: The file; None for no weights.
         inputs: The inputs of the config.
-        codes: For each target of kind ``class`` the codes of the training files and what they mean, ascending.
+        codes: For each of the targets the codes of the training files and what they mean, ascending.
 
     Returns:
         Weights in the order of the task's classes.
@@ -93,6 +93,9 @@ def load_class_weights(
     Raises:
         DataError: The file cannot be read, or weights are of another number than the classes, or none.
     """
+    if option is None:
+        return {}
+    path = Path(option)
     tables = _load(path, "data.class_dict")
     found = {}
     for target, meaning in codes.items():

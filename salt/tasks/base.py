@@ -75,7 +75,12 @@ class Task(nn.Module, ABC):
         input: Name of the input it is about: ``jets``, or one of constituents.
         weight: Weight of its mean loss in the total loss.
         targets: What it needs to be told to learn, and of that what just weighs its loss.
+
+    Attributes:
+        weighed_targets: Those whose classes have the weights of the class dict.
     """
+
+    weighed_targets: tuple[Target, ...] = ()
 
     def __init__(self, *, name: str, input: str, weight: float, targets: tuple[Target, ...]) -> None:  # noqa: A002
         super().__init__()

@@ -85,6 +85,7 @@ class Classification(Task):
         self.weighing = weighing
         self.target = target
         self.class_weights = class_weights
+        self.weighed_targets = (target,) if class_weights == "class_dict" else ()
         self.working_points = _working_points(name, input, known, rejections)
         self.head = Head(input, embed_dim, hidden, len(known), activation, dropout)
         self.register_buffer("class_weight", torch.ones(len(known)))

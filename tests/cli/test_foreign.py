@@ -1,13 +1,12 @@
 """Files of the field's own tools, trained on and scored with a few lines of YAML."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 from conftest import SMALL, Command
 from ftag import get_mock_file
+from upp_case import preprocess
 
 TRACKS = "[d0, z0SinTheta, dphi, deta, qOverP]"
 
@@ -41,32 +40,6 @@ model:
     track_vertexing: null
 """
 
-PREPROCESSING = """
-mixed: &mixed {name: mixed, pattern: mock.h5}
-all: &all {name: all, cuts: [[pt, ">", 20000]]}
-global_cuts:
-  train: [[eta, "<", 0.5]]
-  val: [[eta, ">=", 0.5], [eta, "<", 1.2]]
-  test: [[eta, ">=", 1.2]]
-components:
-  - {region: *all, sample: *mixed, flavours: [bjets], num_global_objects: 400}
-  - {region: *all, sample: *mixed, flavours: [cjets], num_global_objects: 400}
-  - {region: *all, sample: *mixed, flavours: [ujets], num_global_objects: 400}
-resampling:
-  target: bjets
-  method: countup
-  sampling_fraction: 1.0
-  variables:
-    pt: {bins: [[20000, 400000, 3]]}
-    abs_eta: {bins: [[0, 2.5, 1]]}
-global:
-  {batch_size: 1000, num_global_objects_estimate: 1000, num_global_objects_estimate_norm: 1000,
-   num_global_objects_estimate_available: -1, base_dir: ".", out_dir: out, ntuple_dir: ntuples}
-variables:
-  jets: {inputs: [pt_btagJes, eta_btagJes], labels: [pt, eta, HadronConeExclTruthLabelID]}
-  tracks: {inputs: [d0, z0SinTheta, dphi, deta, qOverP], labels: [leptonID]}
-"""
-
 FLAGS = [word for word in SMALL if "num_train" not in word and "num_val" not in word and "num_test" not in word]
 
 
@@ -96,17 +69,7 @@ def test_a_mock_file_of_ftag(command: Command, tmp_path: Path) -> None:
 
 
 def test_a_file_preprocessed_by_upp(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "ntuples").mkdir()
-    get_mock_file(6000, fname=str(tmp_path / "ntuples" / "mock.h5"))[1].close()
-    (tmp_path / "upp.yaml").write_text(PREPROCESSING)
-    preprocess = Path(sys.executable).parent / "preprocess"
-    for split in ("train", "val", "test"):
-        subprocess.run(
-            [preprocess, "--config", "upp.yaml", "--split", split, "--no-plot"],
-            cwd=tmp_path,
-            check=True,
-            capture_output=True,
-        )
+    preprocess(tmp_path, "train", "val", "test")
     scored, truth = train_and_score(command, tmp_path, UPP)
     np.testing.assert_array_equal(scored["pt"], truth["pt"])
     np.testing.assert_allclose(sum(scored[f"gnn_p{x}"] for x in "bcu"), 1, atol=2e-6)

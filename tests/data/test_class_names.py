@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from files import CLASSES, FLAVOUR, INPUTS, make_jets, write_structured
+from files import CLASSES, FLAVOUR, INPUTS, ORIGIN, make_jets, write_structured
 
 from salt.data.datamodule import JetDataModule
 from salt.errors import DataError
 from salt.inputs import Target
 
 
-def module(folder, target=FLAVOUR, **options):
+def module(folder, target=FLAVOUR, weighed=(), **options):
     given = {f"{name}_file": str(folder / f"{name}.h5") for name in ("train", "val", "test")}
     made = JetDataModule(**{"inputs": INPUTS, "batch_size": 50, "num_workers": 0, **given, **options})
-    made.bind([target], seed=3)
+    made.bind([target], seed=3, weighed=weighed)
     return made
 
 
@@ -57,4 +57,18 @@ def test_files_of_a_wildcard_may_order_their_classes_differently_but_not_their_w
     raw = [make_jets(60, seed=i)["jets"]["flavour_label"] for i in (0, 1)]
     assert torch.bincount(labels).tolist() == (np.bincount(raw[0]) + np.bincount(raw[1])[::-1]).tolist()
     with pytest.raises(DataError, match=r"val\.h5.*other codes than in"):
-        module(tmp_path, **several, class_dict=str(tmp_path / "weights.yaml")).setup("fit")
+        module(tmp_path, weighed=[FLAVOUR], **several, class_dict=str(tmp_path / "weights.yaml")).setup("fit")
+
+
+def test_the_class_dict_matters_for_the_labels_that_are_weighed_by_it(tmp_path):
+    write(tmp_path)
+    path = tmp_path / "weights.yaml"
+    path.write_text("jets: {flavour_label: [3, 2, 1]}\ntracks: {ftagTruthOriginLabel: [1, 2]}")
+    data = module(tmp_path, class_dict=str(path))
+    for weighed in ([], [FLAVOUR]):
+        data.bind([FLAVOUR, ORIGIN], seed=3, weighed=weighed)
+        data.setup("fit")
+        assert data.statistics.class_weights == dict.fromkeys(weighed, (3.0, 2.0, 1.0))
+    data.bind([FLAVOUR, ORIGIN], seed=3, weighed=[FLAVOUR, ORIGIN])
+    with pytest.raises(DataError, match=r"weights\.yaml: label 'ftagTruthOriginLabel' .* it has 2 weights"):
+        data.setup("fit")

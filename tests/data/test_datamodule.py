@@ -26,7 +26,7 @@ def files(tmp_path):
 def module(files, **options):
     given = {f"{name}_file": str(files / f"{name}.h5") for name in ("train", "val", "test")}
     made = JetDataModule(**{"inputs": INPUTS, "batch_size": 16, "num_workers": 0, **given, **options})
-    made.bind(TARGETS, seed=3)
+    made.bind(TARGETS, seed=3, weighed=[FLAVOUR, ORIGIN])
     return made
 
 

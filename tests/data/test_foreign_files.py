@@ -1,16 +1,12 @@
 """Files that the field's own tools write."""
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 import torch
 import yaml
 from ftag import get_mock_file
+from upp_case import preprocess
 
 from salt.data.datamodule import JetDataModule
 from salt.inputs import Input, Target
@@ -46,46 +42,15 @@ def test_mock_file_of_ftag(mock):
         assert torch.equal(packed.values[:, 0], torch.from_numpy(first))
 
 
-CONFIG = """
-mixed: &mixed {name: mixed, pattern: mock.h5}
-all: &all {name: all, cuts: [[pt, ">", 20000]]}
-global_cuts:
-  train: [[abs_eta, "<", 2.5]]
-  val: [[abs_eta, "<", 2.5]]
-  test: [[abs_eta, "<", 2.5]]
-components:
-  - {region: *all, sample: *mixed, flavours: [bjets], num_global_objects: 300}
-  - {region: *all, sample: *mixed, flavours: [cjets], num_global_objects: 300}
-  - {region: *all, sample: *mixed, flavours: [ujets], num_global_objects: 300}
-resampling:
-  target: bjets
-  method: countup
-  sampling_fraction: 1.0
-  variables:
-    pt: {bins: [[20000, 400000, 3]]}
-    abs_eta: {bins: [[0, 2.5, 2]]}
-global:
-  {batch_size: 1000, num_global_objects_estimate: 1000, num_global_objects_estimate_norm: 900,
-   num_global_objects_estimate_available: -1, base_dir: ".", out_dir: out, ntuple_dir: ntuples}
-variables:
-  jets: {inputs: [pt_btagJes, eta_btagJes], labels: [pt, eta, HadronConeExclTruthLabelID]}
-  tracks: {inputs: [d0, z0SinTheta, dphi, deta, qOverP], labels: [leptonID]}
-"""
-
-
-def test_file_preprocessed_by_upp(mock, tmp_path):
-    (tmp_path / "ntuples").mkdir()
-    shutil.copy(mock, tmp_path / "ntuples" / "mock.h5")
-    (tmp_path / "upp.yaml").write_text(CONFIG)
-    command = [Path(sys.executable).parent / "preprocess", "--config", "upp.yaml", "--split", "train", "--no-plot"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+def test_file_preprocessed_by_upp(tmp_path):
+    preprocess(tmp_path, "train")
     target = Target("jets", "flavour_label", "class", ("ujets", "cjets", "bjets"))
     files = {f"{name}_dict": str(tmp_path / "out" / f"{name}_dict.yaml") for name in ("norm", "class")}
     inputs = {"jets": Input(["pt_btagJes", "eta_btagJes"]), "tracks": Input(TRACKS)}
-    data = JetDataModule(inputs, str(tmp_path / "out" / "pp_output_*.h5"), batch_size=300, num_workers=0, **files)
-    data.bind([target], seed=0)
+    data = JetDataModule(inputs, str(tmp_path / "out" / "pp_output_*.h5"), batch_size=400, num_workers=0, **files)
+    data.bind([target], seed=0, weighed=[target])
     data.setup("fit")
-    assert data.statistics.class_counts[target] == (300, 300, 300)
+    assert data.statistics.class_counts[target] == (400, 400, 400)
     given = yaml.safe_load((tmp_path / "out" / "class_dict.yaml").read_text())["jets"]["flavour_label"]
     assert data.statistics.class_weights[target] == tuple(given[::-1])  # the file has bjets, cjets, ujets
     batches = list(data.train_dataloader())

@@ -291,7 +291,7 @@ def test_it_is_said_plainly(case, tmp_path, monkeypatch):
 
 def set_up(options, case):
     data = JetDataModule(**options)
-    data.bind(case.targets, seed=0)
+    data.bind(case.targets, seed=0, weighed=[t for t in case.targets if t.kind == "class"])
     data.setup(case.stage)
 
 
