@@ -104,18 +104,56 @@ def test_a_training_without_an_end_keeps_the_minimum(command: Command, tmp_path:
     assert "max_epochs" in refused.err
 
 
-def test_two_devices_share_a_step(tmp_path: Path) -> None:
-    words = (*FIT, *COSINE, "--model.lrs_config.scale_by_devices=sqrt", "--model.lrs_config.min=1e-4")
+def fit_on_two(folder: Path, *words: str) -> str:
+    """What a training on two devices says; it has half as many steps in an epoch."""
     done = subprocess.run(
-        [sys.executable, "-m", "salt", *words, "--trainer.devices=2", "--trainer.max_epochs=3"],
-        cwd=tmp_path,
+        [sys.executable, "-m", "salt", *words, "--trainer.devices=2"],
+        cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "0.00282843 (0.002 times the root of 2 devices)" in done.stderr
+    return done.stderr
+
+
+def test_two_devices_share_a_step(tmp_path: Path) -> None:
+    words = (*FIT, *COSINE, "--model.lrs_config.scale_by_devices=sqrt", "--model.lrs_config.min=1e-4")
+    said = fit_on_two(tmp_path, *words, "--trainer.max_epochs=3")
+    assert "0.00282843 (0.002 times the root of 2 devices)" in said
     found, formula = rates(tmp_path), cosine(6, 3, 0.002 * sqrt(2), 1e-4)
     assert [found[n] for n in sorted(found)] == pytest.approx([formula(n) for n in range(6)], rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("schedule", "changed", "before", "after"),
+    [
+        (CYCLE, ("--model.lrs_config.max=1e-3",), one_cycle(8, 3e-3), one_cycle(16, 1e-3)),
+        (
+            (*COSINE, "--model.lrs_config.iterations=6"),
+            ("--model.lrs_config.iterations=12", "--model.lrs_config.scale_by_devices=sqrt"),
+            cosine(6, 3, 0.002, 1e-6),
+            cosine(12, 3, 0.002 * sqrt(2), 1e-6),
+        ),
+        (
+            (*CONSTANT, "--model.lrs_config.scale_by_devices=linear"),
+            ("--model.lrs_config.value=1e-4",),
+            constant(1e-3, 5),
+            constant(2e-4, 5),
+        ),
+    ],
+)
+def test_two_devices_go_on_with_other_settings(
+    schedule: tuple[str, ...], changed: tuple[str, ...], before: Formula, after: Formula, tmp_path: Path
+) -> None:
+    fit_on_two(tmp_path, *FIT, *schedule, "--trainer.max_epochs=4")
+    (run,) = (tmp_path / "logs").iterdir()
+    said = fit_on_two(tmp_path, "fit", f"--run.run_id={run.name}", *changed, "--trainer.max_epochs=8")
+    expected = [before(n) if n < 8 else after(n) for n in range(16)]
+    found = rates(tmp_path)
+    assert sorted(found) == list(range(16))
+    assert [found[n] for n in sorted(found)] == pytest.approx(expected, rel=1e-6)
+    assert f"to {after(8):.4g}: schedule, length or devices have changed" in said
