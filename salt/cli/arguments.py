@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from salt.cli.merge import Tree, merge
+from salt.cli.short_forms import FORMS, written_out
 from salt.errors import ConfigError, unknown
 
 CONFIG_FORMAT = 1
@@ -48,13 +49,13 @@ class Arguments:
 
 
 def parse_flags(argv: Sequence[str]) -> Arguments:
-    """Takes apart what follows the verb: ``--key value``, ``--key=value``, ``--config``/``-c`` and ``--help``."""
+    """Takes apart what follows the verb: ``--key value``, ``--key=value``, short forms and ``--help``."""
     configs: list[str] = []
     flags: Tree = {}
     wanted_help: tuple[str, ...] = ()
     print_config = False
     repeated: dict[str, list[Any]] = {}
-    words = iter(_switched(argv))
+    words = iter(_switched(written_out(argv, (*SWITCHES, "--print_config"))))
     for word in words:
         if not word.startswith("-"):
             quotes = "; a wildcard is put in quotes, '*.h5'" if Path(word).suffix == ".h5" else ""
@@ -79,7 +80,8 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
             if key in ("--config", "-c"):
                 configs.append(value)
             elif not key.startswith("--"):
-                raise ConfigError(f"unknown option '{key}'; options are written out, such as --data.batch_size 1000")
+                short = [name for form in FORMS for name in form.names if not name.startswith("--")]
+                raise ConfigError(unknown("short form", key, short))
             else:
                 meant = _flag_value(value)
                 if key in REPEATED and meant is not None:

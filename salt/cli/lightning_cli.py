@@ -39,6 +39,7 @@ from salt.cli.run import RunState
 from salt.cli.samples import samples_to_score
 from salt.cli.scores import print_scores
 from salt.cli.scoring import Scoring, scoring
+from salt.cli.short_forms import help_text
 from salt.cli.start import Start, choose_start, config_of_run, without_source
 from salt.data.datamodule import JetDataModule
 from salt.errors import ConfigError
@@ -123,6 +124,9 @@ class SaltCLI(LightningCLI):
                 parser.parse_args([self.verb, *self.arguments.help])
             except ArgumentError as error:
                 raise ConfigError(" ".join(str(error).split())[:300]) from None
+            finally:
+                if self.arguments.help == ("--help",):
+                    sys.stdout.write(f"\n{help_text()}\n")
         layers = self._layers()
         tree, run = layers.tree, layers.run
         ckpt_path = tree.pop("ckpt_path", None)

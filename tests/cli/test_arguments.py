@@ -12,6 +12,7 @@ from salt.cli.arguments import (
     parse_flags,
     read_environment,
 )
+from salt.cli.short_forms import FORMS
 from salt.errors import ConfigError
 
 OPTIONS = ["trainer.max_epochs", "trainer.logger", "data.batch_size", "data.num_workers", "seed_everything"]
@@ -39,7 +40,7 @@ def test_a_negative_number_is_a_value() -> None:
     assert parse_flags(["--data.num_train", "-1"]).flags == {"data": {"num_train": "-1"}}
 
 
-@pytest.mark.parametrize("words", [["stray"], ["--name"], ["--name", "--data.x=1"], ["-b", "5"]])
+@pytest.mark.parametrize("words", [["stray"], ["--name"], ["--name", "--data.x=1"], ["-q", "5"]])
 def test_words_that_are_no_option(words: list[str]) -> None:
     with pytest.raises(ConfigError):
         parse_flags(words)
@@ -160,3 +161,57 @@ def test_base_is_packaged() -> None:
 def test_a_switch_may_have_a_value(words: list[str]) -> None:
     assert parse_flags(["--config", "a.yaml", *words, "--name", "b"]).flags == {"compile": False, "name": "b"}
     assert parse_flags(["--compile", "--name", "true"]).flags == {"compile": True, "name": True}
+
+
+SHORT = [
+    (["-b", "32"], ["--data.batch_size", "32"]),
+    (["-g", "0,1"], ["--trainer.accelerator", "gpu", "--trainer.devices", "[0,1]"]),
+    (["--gpu=3"], ["--trainer.accelerator=gpu", "--trainer.devices=[3]"]),
+    (["-g", "-1"], ["--trainer.accelerator", "cpu"]),
+    (["-j", "0"], ["--data.num_workers", "0"]),
+    (["--n_cpu", "2"], ["--data.num_workers", "2"]),
+    (["-n=5"], ["--trainer.max_epochs", "5"]),
+    (["--n_epochs", "5"], ["--trainer.max_epochs", "5"]),
+    (["-r", "1e-3"], ["--model.lrs_config.max", "1e-3"]),
+    (["--rate", "1e-3"], ["--model.lrs_config.max", "1e-3"]),
+    (["-w", "0"], ["--model.lrs_config.weight_decay", "0"]),
+    (["--weightdecay=0"], ["--model.lrs_config.weight_decay=0"]),
+    (["-l", "logs/a"], ["--run.warm_start.checkpoint", "logs/a"]),
+    (["--load", "logs/a"], ["--run.warm_start.checkpoint", "logs/a"]),
+    (["-k", "a=b.ckpt"], ["--ckpt_path", "a=b.ckpt"]),
+    (["-b", "5", "--data.batch_size=5"], ["--data.batch_size=5"]),
+    (["--name", "-b", "-n", "3"], ["--name=-b", "--trainer.max_epochs=3"]),
+]
+
+
+@pytest.mark.parametrize(("short", "long"), SHORT)
+def test_a_short_form_is_its_long_option(short: list[str], long: list[str]) -> None:
+    around = ["-c", "gnn", *short, "--compile", "true", "--print_config"]
+    found, expected = parse_flags(around), parse_flags(["--config=gnn", *long, "--compile=true", "--print_config"])
+    assert (found.flags, found.configs, found.print_config) == (expected.flags, expected.configs, True)
+
+
+def test_every_short_form_is_tried() -> None:
+    assert {name for form in FORMS for name in form.names} == {"-c"} | {
+        short[0].split("=")[0] for short, _ in SHORT[:15]
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["-b", "5", "--data.batch_size", "6"],
+            "-b and --data.batch_size contradict each other: --data.batch_size 5 or 6",
+        ),
+        (["--trainer.devices=2", "-g", "0,1"], "--trainer.devices and -g contradict each other"),
+        (["-n", "5", "--n_epochs", "6"], "-n and --n_epochs contradict each other"),
+        (["-b"], "option -b needs a value"),
+        (["-b", "--name=x"], "option -b needs a value"),
+        (["-g", "cpu"], "give the numbers of GPUs"),
+        (["-q", "5"], "unknown short form '-q'"),
+    ],
+)
+def test_short_forms_that_do_not_go(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_flags(words)

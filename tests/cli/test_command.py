@@ -277,3 +277,4 @@ def test_the_command_starts_in_every_way(start: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "--data.batch_size" in done.stdout
     assert "Jets in a batch of one device." in done.stdout
+    assert "  -b                 --data.batch_size  " in done.stdout
