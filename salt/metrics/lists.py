@@ -119,6 +119,8 @@ class Scratch:
             self._write(records.tobytes())
         except OSError as error:
             self._full = True
+            if self._file is not None:
+                self._file.truncate(self._end)  # What the disk still has room for is needed by others.
             reason = error.strerror or error
             log.warning("scores of jets stay in memory, as they cannot be written into %s: %s", self._folder, reason)
             return values

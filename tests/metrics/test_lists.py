@@ -1,5 +1,7 @@
 """Lists in a file are gone through as if all of their values were in memory."""
 
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +79,15 @@ def test_what_cannot_be_written_stays_in_memory(tmp_path: Path, caplog: pytest.L
     (piece,) = sweep(both)
     assert piece.value.tolist() == [1, 2, 3]
     assert piece.weight[:, 0].tolist() == [1, 2, 1]
+
+
+def test_a_full_disk_gets_back_what_a_list_took_that_did_not_fit(tmp_path: Path) -> None:
+    scratch, soft, hard = Scratch(tmp_path), *resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        lists_of = [scratch.keep(counted(np.arange(float(n)), np.zeros(n))) for n in (100, 1000, 10)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [type(each) for each in lists_of] == [Stored, Counted, Counted]
+    assert os.fstat(scratch._file.fileno()).st_size == 100 * lists_of[0].dtype.itemsize
+    assert np.concatenate([piece.value for piece in sweep(lists_of)]).tolist() == list(range(1000))
