@@ -1,6 +1,10 @@
-from collections.abc import Callable
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -31,9 +35,12 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """Runs `main` in this process, in an empty folder."""
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
+    """Runs `main` in this process, in an empty folder, and leaves nothing of it to the next test."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    logger = logging.getLogger("salt")
+    level = logger.level
 
     def run(*words: str) -> Result:
         capsys.readouterr()
@@ -41,15 +48,21 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         captured = capsys.readouterr()
         return Result(code, captured.out, captured.err)
 
-    return run
+    with patch.dict(os.environ):
+        yield run
+    logger.setLevel(level)
+    for name, module in [*sys.modules.items()]:
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of `simple.yaml`, two epochs. Do not write into it; copy it."""
     root = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
+    with pytest.MonkeyPatch.context() as while_it_runs, patch.dict(os.environ):
+        while_it_runs.chdir(root)
+        while_it_runs.setattr(sys, "path", [*sys.path])
         assert main(["fit", "--config", "simple", *SMALL, "--trainer.max_epochs=2"]) == 0
     (folder,) = (root / "logs").iterdir()
     return folder
