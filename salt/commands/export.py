@@ -101,10 +101,14 @@ def _check_installed() -> None:
 
 def _export(found: argparse.Namespace) -> None:
     output: Path = found.output.expanduser()
+    if output.is_dir():
+        raise ConfigError(f"{output} is a folder; name a file")
     if output.exists() and not found.overwrite:
         raise ConfigError(f"{output} exists; give --overwrite to replace it, or another name")
     if not output.parent.is_dir():
         raise ConfigError(f"there is no folder {output.parent}")
+    if not os.access(output.parent, os.W_OK):
+        raise DataError(f"cannot write into {output.parent}")
     rename, combine = _pairs("--rename", found.rename), _pairs("--combine", found.combine)
     from salt.cli.lean import import_lightning
     from salt.cli.run import SDK_SETTINGS, quieten

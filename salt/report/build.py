@@ -1,6 +1,7 @@
 """From runs and prediction files to a folder with the report."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -72,6 +73,9 @@ def build(order: Order) -> Path:
 
 
 def _check_place(order: Order) -> None:
+    above = next(folder for folder in (*order.out.parents, order.out) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise DataError(f"cannot write into {above}; give another folder by --out")
     if not order.out.exists():
         return
     if not order.overwrite:

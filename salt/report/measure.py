@@ -82,6 +82,7 @@ class Measured:
         label: The variable of jets that says the true class.
         counts: Scored jets of each true class.
         unscored: Jets that were not scored.
+        unknown: Scored jets of no known class.
         tagging: What the discriminant does.
         classes: How well the classes of jets are told apart.
         scores: For each class and true class the jets in bins of the probability.
@@ -99,6 +100,7 @@ class Measured:
     label: str
     counts: Mapping[str, int]
     unscored: int
+    unknown: int
     tagging: Tagging | None
     classes: Classes | None
     scores: Mapping[str, Mapping[str, Ints]]
@@ -184,6 +186,7 @@ def measure(file: Predictions, tagger: str, name: str, wishes: Wishes, pt_edges:
         label,
         jets.counts,
         jets.unscored,
+        int((jets.truth < 0).sum()),
         tagging,
         Classes(jets.classes, confusion(jets.probabilities, truth_among(jets))) if jets.classes else None,
         score_histograms(jets),

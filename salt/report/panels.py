@@ -163,7 +163,7 @@ def _classes(taggers: Sequence[Measured], left_out: dict[str, str]) -> Iterable[
         yield Panel(
             "calibration_error",
             "Mean deviation from calibration",
-            "The mean of |share - probability| over the jets, in the bins above.",
+            "The mean of |share - probability| over the jets, in the bins of the calibration.",
             None,
             tables.calibration_errors(able),
             tables.calibration_errors_shown(able),

@@ -44,6 +44,7 @@ def _table(columns: str, rows: Sequence[Sequence[object]]) -> Table:
 def jets(taggers: Sequence[Measured]) -> Table:
     """How many jets each tagger is judged by."""
     rows = [(t.name, name, count) for t in taggers for name, count in t.counts.items()]
+    rows += [(t.name, "no known class", t.unknown) for t in taggers if t.unknown]
     rows += [(t.name, "not scored", t.unscored) for t in taggers if t.unscored]
     return _table("tagger jets count", rows)
 
@@ -51,8 +52,13 @@ def jets(taggers: Sequence[Measured]) -> Table:
 def jets_shown(taggers: Sequence[Measured]) -> Table:
     """The same, a row for each tagger."""
     names = list(dict.fromkeys(name for t in taggers for name in t.counts))
-    rows = [(t.name, *(t.counts.get(name, 0) for name in names), t.unscored, t.label or "none") for t in taggers]
-    heads = (*(flavour_name(name) for name in names), "not scored", "true class by")
+    more = [("no known class", [t.unknown for t in taggers]), ("not scored", [t.unscored for t in taggers])]
+    more = [(head, counts) for head, counts in more if any(counts) or head == "not scored"]
+    rows = [
+        (t.name, *(t.counts.get(name, 0) for name in names), *(counts[k] for _, counts in more), t.label or "none")
+        for k, t in enumerate(taggers)
+    ]
+    heads = (*(flavour_name(name) for name in names), *(head for head, _ in more), "true class by")
     return Table(("tagger", *heads), _table("", rows).rows)
 
 

@@ -21,7 +21,7 @@ from salt.report.build import Order, samples
 from salt.report.draw.style import plain_number
 from salt.report.files import Predictions
 from salt.report.measure import Wishes
-from salt.report.tables import with_error
+from salt.report.tables import Table, with_error
 
 PAGE_HEIGHT = 12000
 
@@ -142,7 +142,9 @@ def test_jets_of_no_known_class_are_left_out(files: Path, capsys: pytest.Capture
     assert not (files / "report").exists()
     one, two = samples(Order((), (files / "one.h5", files / "two.h5"), files / "report", Wishes()), [])
     assert "rejection_cjets" in {p.key for p in one.panels}
-    assert [p.key for p in two.panels] == ["jets"]
+    assert [(p.key, p.shown) for p in two.panels] == [
+        ("jets", Table(("tagger", "no known class", "not scored", "true class by"), (("two", 1500, 0, "none"),)))
+    ]
     assert {"b-tagging of two", "classes of jets of two"} <= set(two.left_out)
 
 
@@ -215,6 +217,7 @@ def test_a_report_is_replaced_when_asked_for_and_only_a_report(files: Path, caps
         (["--predictions", "one.h5", "--pt_bins", "50", "20"], ConfigError, "--pt_bins"),
         (["--predictions", "one.h5", "--label", "flavor"], DataError, "unknown label 'flavor'"),
         (["--predictions", "one.h5", "--vertex_share", "0.2"], ConfigError, "--vertex_share is 0.2"),
+        (["--predictions", "one.h5", "--out", "one.h5/page"], DataError, "one.h5; give another folder by --out"),
         (["--prediction", "one.h5", "--ot", "x"], ConfigError, "--ot"),
         (["gnn"], ConfigError, "no run 'gnn'"),
     ],

@@ -96,13 +96,14 @@ def masses(named: Named) -> Figure:
                 continue
             colour = flavour_colour(flavour, row)
             steps(axes, found.mass_truth[row], MASS_BINS, color=colour, linestyle=":", linewidth=1.3)
-            label = f"{flavour_name(flavour)}, found"
-            steps(axes, found.mass_right[row], MASS_BINS, color=colour, label=label, linewidth=1.6)
+            if found.mass_right[row].sum() >= FEWEST:
+                label = f"{flavour_name(flavour)}, found"
+                steps(axes, found.mass_right[row], MASS_BINS, color=colour, label=label, linewidth=1.6)
         if found.mass_wrong.sum():
             steps(axes, found.mass_wrong.sum(0), MASS_BINS, color="#555555", label="fakes", linestyle="--")
         axes.plot([], [], ":", color="#555555", label="true vertices")
         axes.set_yscale("log")
-        axes.set_ylim(1e-3, 20)
+        axes.set_ylim(1e-3, 200)
         axes.legend(loc="upper right", ncols=2)
         axes.set_xlabel("mass of secondary vertices [GeV]")
         axes.set_ylabel("normalised vertices")
@@ -111,4 +112,4 @@ def masses(named: Named) -> Figure:
 
 
 FEWEST = 30
-"""Classes of jets with fewer true vertices have no spectrum."""
+"""Classes of jets with fewer vertices have no spectrum."""
