@@ -29,7 +29,7 @@ class EpochLine(LastCallback):
 
     def __init__(self, throughput: Throughput) -> None:
         self.throughput = throughput
-        self._validated = -1
+        self._validated: int | None = None
         self._best: float | None = None
         self._best_epoch: int | None = None
         self._before: float | None = None
@@ -43,8 +43,8 @@ class EpochLine(LastCallback):
             self._best_epoch = int(epoch[1]) + 1 if epoch else None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remembers what was the best before the epoch."""
-        self._before = self._best
+        """Remembers what was the best before the epoch, of which nothing is validated yet."""
+        self._before, self._validated = self._best, None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remembers of which step the metrics of the validation are, and whether it was the best."""
@@ -54,12 +54,13 @@ class EpochLine(LastCallback):
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the line. The validation of the epoch has run by then, if there was one."""
-        fresh = self._validated == trainer.global_step
-        values = {k: float(v) for k, v in trainer.callback_metrics.items() if fresh or not k.startswith("val/")}
+        """Prints the line. The last validation of the epoch has run by then, if there was one."""
+        step = self._validated
+        known = step is not None
+        values = {k: float(v) for k, v in trainer.callback_metrics.items() if known or not k.startswith("val/")}
         told = {"train/loss": f"{pl_module.epoch_loss:.4f}"}  # That of its last step alone is in the metrics.
         if "val/loss" in values:
-            told["val/loss"] = f"{values['val/loss']:.4f}"
+            told["val/loss"] = f"{values['val/loss']:.4f}{'' if step == trainer.global_step else f' after step {step}'}"
         chosen = main_metrics(values, pl_module.tasks)  # type: ignore[arg-type]
         speed = self.throughput.epoch_pace(trainer).jets_per_second
         rest = [f"{task}: {', '.join(f'{k} {v:.4g}' for k, v in mine.items())}" for task, mine in chosen.items()]

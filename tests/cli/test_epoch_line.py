@@ -37,3 +37,10 @@ def test_the_best_of_several_validations_in_an_epoch(command: Command, tmp_path:
     assert f"val/loss {last:.4f}" in lines[0]
     assert f"best val/loss so far: {best:.4g} inside this epoch, saved as epoch000-val_loss{best:.5f}.ckpt" in lines[0]
     assert f"best val/loss {best:.4g} in epoch 1" in lines[1]
+
+
+def test_a_validation_that_is_not_the_end_of_its_epoch(command: Command) -> None:
+    ended = command("fit", "--config", "simple", *SMALL, "--trainer.max_epochs=2", "--trainer.val_check_interval=3")
+    assert ended.code == 0, ended.err
+    for number, step in enumerate((3, 7), 1):
+        assert re.search(rf"epoch {number}/2, train/loss [\d.]+, val/loss [\d.]+ after step {step}; ", ended.err)
