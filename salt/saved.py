@@ -1,8 +1,10 @@
 """What a checkpoint says of the model whose weights it holds, and whether they fit another one."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from salt.errors import ConfigError
@@ -12,6 +14,22 @@ CHECKPOINT_FORMAT = 1
 """Version of what checkpoints hold beside Lightning's own entries."""
 
 Signature = dict[str, dict[str, list[str]]]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds; of its tensors the file is read as they are used.
+
+    Raises:
+        ConfigError: The file is no checkpoint, or not a whole one.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # What is raised depends on what the file is instead.
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
+        raise ConfigError(f"{path} is no checkpoint of Salt, or not whole ({reason}); name another one") from None
+    if not isinstance(checkpoint, dict):
+        raise ConfigError(f"{path} is no checkpoint of Salt: it holds no table")
+    return checkpoint
 
 
 def signature(model: JetTagger) -> Signature:

@@ -16,6 +16,7 @@ from torch import Tensor
 from salt.errors import ConfigError, unknown
 from salt.optim.averaging import weights_in
 from salt.runs.options import WarmStart
+from salt.saved import read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class LoadWeights(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Loads them. The statistics of the training files are in place by now, and give way to those loaded."""
-        checkpoint = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint = read_checkpoint(self.path)
         header, saved = checkpoint.get("salt"), checkpoint.get("state_dict")
         if not isinstance(header, dict) or not isinstance(saved, dict):
             raise ConfigError(f"run.warm_start.checkpoint: {self.path} was not written by Salt")

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from salt.cli.devices import from_leader
 from salt.cli.run import RUN_VARIABLE, RunState
 from salt.cli.start import Start
@@ -17,6 +15,7 @@ from salt.runs.attempt import RunningAttempt, batch_job
 from salt.runs.configs import Difference
 from salt.runs.folder import LAST, copy_with_hash, hash_of, run_of
 from salt.runs.lineage import Parent, read_lineage
+from salt.saved import read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +94,10 @@ def step_of(checkpoint: Path) -> int:
     Raises:
         ConfigError: The file is no checkpoint.
     """
-    try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    except Exception as error:  # What is raised depends on what the file is instead.
-        raise ConfigError(f"{checkpoint} is no checkpoint of Salt: {str(error).splitlines()[0][:200]}") from None
+    step = read_checkpoint(checkpoint).get("global_step")
+    if not isinstance(step, int):
+        raise ConfigError(f"{checkpoint} is no checkpoint of Salt: it does not say how far the training was")
+    return step
 
 
 def say_start(start: Start, folder: Path, different: Sequence[Difference]) -> None:

@@ -7,10 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from salt.cli.merge import Tree
 from salt.errors import ConfigError
+from salt.saved import read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +49,9 @@ def scoring(
         ckpt_path: The checkpoint that was asked for; the best of the run if not given.
         asked: What the command asks for on top of the config of the training.
         overwrite: Whether predictions may be replaced.
+
+    Raises:
+        ConfigError: There is no such checkpoint, or it cannot be read.
     """
     wanted = asked.get("trainer") or {}
     trainer = {**(tree.get("trainer") or {}), "logger": False}
@@ -57,6 +59,7 @@ def scoring(
         if key not in wanted:
             trainer[key] = value
     path = existing_checkpoint(ckpt_path) if ckpt_path else best_checkpoint(verb, run)
+    read_checkpoint(path)
     return Scoring({**tree, "trainer": trainer}, path, overwrite)
 
 
@@ -85,7 +88,7 @@ def best_checkpoint(verb: str, run: Path | None) -> Path:
     last = folder / "last.ckpt"
     if not last.is_file():
         raise ConfigError(f"{folder} holds no last.ckpt; the run saved nothing yet. Name a checkpoint with --ckpt_path")
-    states = torch.load(last, map_location="cpu", weights_only=True, mmap=True).get("callbacks", {})
+    states = read_checkpoint(last).get("callbacks", {})
     for state in states.values():
         if isinstance(state, dict) and state.get("best_model_path"):
             best = folder / Path(state["best_model_path"]).name

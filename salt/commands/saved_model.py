@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentParser
 
 from salt.cli.scoring import best_checkpoint, existing_checkpoint
@@ -15,6 +14,7 @@ from salt.inputs import Input
 from salt.optim.averaging import Which, choose_weights
 from salt.runs.configs import read_config
 from salt.runs.folder import find_run, run_of, stored_config
+from salt.saved import read_checkpoint
 from salt.training import Tagger
 
 OF_TRAINING = ("lrs_config", "optimizer", "compile")
@@ -73,7 +73,7 @@ def load_model(name: str, root: Path, ckpt_path: str | None = None, which: Which
     checkpoint_path = existing_checkpoint(ckpt_path) if ckpt_path else best_checkpoint("export", run)
     tagger, inputs = _build(config, config_path)
     tagger.which_weights = which
-    checkpoint = _read(checkpoint_path)
+    checkpoint = read_checkpoint(checkpoint_path)
     tagger.on_load_checkpoint(checkpoint)
     words = choose_weights(checkpoint, which)
     tagger.load_state_dict(checkpoint["state_dict"])
@@ -97,11 +97,3 @@ def _build(config: Mapping[str, Any], path: Path) -> tuple[Tagger, Mapping[str, 
     except ArgumentError as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())[:300]}") from None
     return found.model, found.inputs
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # What is raised depends on what the file is instead.
-        raise ConfigError(f"{path} is no checkpoint of Salt: {str(error).splitlines()[0][:200]}") from None
-    return checkpoint

@@ -1,6 +1,7 @@
 """Prediction files of unusual tests: right, or not there."""
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -94,3 +95,19 @@ def test_normalised_values_without_their_scales_are_doubted(run: Path, command: 
     words = ("test", "--config", str(run / "config.yaml"), "--data.test_file=umami.h5", "--overwrite")
     assert "jets.pt have another scale" in command(*words).err
     assert "another scale" not in command(*words, "--data.norm_dict=scale.json").err
+
+
+@pytest.mark.parametrize("broken", ["last.ckpt", "epoch*.ckpt"])
+def test_a_checkpoint_that_is_not_whole_is_named(
+    broken: str, run_folder: Path, command: Command, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    for path in folder.glob(f"ckpts/{broken}"):
+        path.write_bytes(path.read_bytes()[:3000])
+    for words in ([], [f"--ckpt_path={path}"]):
+        refused = command("predict", "--config", str(folder / "config.yaml"), *words)
+        assert refused.code == 2
+        (line,) = [line for line in refused.err.splitlines() if line.startswith("error:")]
+        assert "is no checkpoint of Salt, or not whole (" in line
+        assert line.endswith("; name another one")
+        assert "Traceback" not in refused.err
