@@ -42,6 +42,8 @@ class Predictions:
     """
 
     def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; name a prediction file")
         if not path.is_file():
             names = [p.name for p in path.parent.glob("*.h5")] if path.parent.is_dir() else []
             raise DataError(unknown("file", path.name, names, f"in folder {path.parent}"))

@@ -158,6 +158,7 @@ def test_any_numbers(pairs: list[tuple[float, float]], tolerance: float) -> None
     ("words", "message"),
     [
         (["a.h5", "c.h5"], "unknown file 'c.h5'"),
+        (["a.h5", "."], ". is a folder"),
         (["a.h5", "b.h5", "--key", "jetNumbr"], "unknown column 'jetNumbr'"),
         (["a.h5", "b.h5", "--columns", "mine_px"], "unknown column 'mine_px'"),
         (["a.h5", "b.h5", "--tolerance", "-1"], "--tolerance is -1"),

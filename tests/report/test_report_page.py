@@ -209,6 +209,7 @@ def test_a_report_is_replaced_when_asked_for_and_only_a_report(files: Path, caps
     [
         ([], ConfigError, "name a run"),
         (["--predictions", "on.h5"], DataError, "unknown file 'on.h5' in folder .; nearest: one.h5"),
+        (["--predictions", "."], DataError, ". is a folder"),
         (["--predictions", "one.h5", "--taggers", "ones"], ConfigError, "unknown tagger 'ones'"),
         (["--predictions", "one.h5", "--reference", "two"], ConfigError, "unknown tagger 'two'"),
         (["--predictions", "one.h5", "--f_c", "one=x"], ConfigError, "--f_c: one=x is no number"),
