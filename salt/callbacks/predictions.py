@@ -47,7 +47,7 @@ class PredictionWriter(Callback):
             the usual ones that the file has (pt, eta, labels, numbers of event and jet) and the labels of the tasks;
             for constituents none.
         constituents: Whether to write the columns of constituents.
-        suffix: Added to the name of the file.
+        suffix: Added to the name of the file, which stays in its folder.
         half: Whether to write scores in half precision (float16), with three digits and nothing below 6e-8, which takes
             half the space. Copied variables and numbers of vertices stay as they are.
 
@@ -64,6 +64,8 @@ class PredictionWriter(Callback):
     ) -> None:
         self.variables = variables or {}
         self.constituents = constituents
+        if "/" in suffix:
+            raise ConfigError(f"the suffix of the PredictionWriter is '{suffix}'; it is a part of a name, without /")
         self.suffix = suffix
         self.half = half
         self.made_from = ""

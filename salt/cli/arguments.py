@@ -137,7 +137,8 @@ def load_config(name: str) -> tuple[Tree, Path | None]:
     if path.is_file():
         return _read_yaml(path.read_text(), str(path)), path
     if path.is_dir():
-        raise ConfigError(f"--config {name} is a folder; name a YAML file")
+        own = path / "config.yaml"
+        raise ConfigError(f"--config {name} is a folder; name {f'{own} in it' if own.is_file() else 'a YAML file'}")
     folder, stem = str(path.parent), path.name.removesuffix(".yaml")
     if folder in (".", "configs") and stem in packaged:
         return _read_yaml(packaged[stem].read_text(), f"packaged {stem}.yaml"), None

@@ -51,8 +51,8 @@ def log_folder(found: Checked) -> Iterator[Finding]:
         yield Finding("error", f"{option}: cannot make a run in {root}: {place} is not yours to write", config=True)
     else:
         free, needed = shutil.disk_usage(place).free, _checkpoint_bytes(found.model, found.trainer)
-        words = f"{option}: {root} has {in_words(free)} free; checkpoints take about {in_words(needed)}"
-        yield Finding("error" if free < needed else "ok", words)
+        words = f"; checkpoints take about {in_words(needed)}" if needed else ""
+        yield Finding("error" if free < needed else "ok", f"{option}: {root} has {in_words(free)} free{words}")
 
 
 def staging(found: Checked) -> Iterator[Finding]:

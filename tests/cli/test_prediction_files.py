@@ -97,6 +97,13 @@ def test_normalised_values_without_their_scales_are_doubted(run: Path, command: 
     assert "another scale" not in command(*words, "--data.norm_dict=scale.json").err
 
 
+def test_a_suffix_is_no_path(run_folder: Path, command: Command) -> None:
+    suffix = "--trainer.callbacks.PredictionWriter.suffix=../new"
+    refused = command("predict", "--config", str(run_folder / "config.yaml"), suffix)
+    assert refused.code == 2
+    assert "'../new'; it is a part of a name, without /" in refused.err
+
+
 @pytest.mark.parametrize("broken", ["last.ckpt", "epoch*.ckpt"])
 def test_a_checkpoint_that_is_not_whole_is_named(
     broken: str, run_folder: Path, command: Command, tmp_path: Path
