@@ -47,7 +47,7 @@ class Measured:
         num_jets: How many jets were read.
         scales: For each input or dataset and variable mean and standard deviation over all real constituents.
         classes: For each of them and each label its classes.
-        left_out: Variables that cannot be normalised, as a sentence for each.
+        left_out: Variables that cannot be normalised and labels without weights, as a sentence for each.
     """
 
     num_jets: int
@@ -94,7 +94,7 @@ def measure_all(readers: Sequence[Reader]) -> Measured:
         readers: The files, at least one.
 
     Raises:
-        DataError: The files differ in their datasets, variables or classes, or hold none.
+        DataError: The files differ in their datasets or variables, or hold none.
     """
     tables = [_Table(name, layout, readers) for name, layout in readers[0].layouts().items() if _usable(layout)]
     if not any(table.measures for table in tables):
@@ -124,13 +124,13 @@ class _Table:
         self.measures = {f: Measure() for f in numbers if not TRUTH.search(f) and f not in NUMBERS}
         self._wrong = dict.fromkeys(self.measures, 0)
         self._lookups = {}
+        self._unordered: list[str] = []
         for label in (f for f, dtype in numbers.items() if dtype.kind in "iu"):
             names = {reader.class_names(name, label) for reader in readers}
             if len(names) > 1:
-                raise DataError(
-                    f"{readers[0].path} and others name the classes of label '{label}' in '{name}' differently, so "
-                    "their weights have no order"
-                )
+                self.measures.pop(label, None)
+                self._unordered.append(label)
+                continue
             (known,) = names
             if known is None and label not in STANDARD_CLASSES:
                 continue
@@ -166,8 +166,10 @@ class _Table:
         return found
 
     def left_out(self) -> list[str]:
-        """Why variables cannot be normalised."""
-        return [f"'{v}' of '{self.name}' {fault}" for v in self.measures if (fault := self._fault(v)) is not None]
+        """Why variables cannot be normalised, and classes have no weights."""
+        faults = [f"'{v}' of '{self.name}' {fault}" for v in self.measures if (fault := self._fault(v)) is not None]
+        orders = "has classes that the files name differently, so their weights have no order"
+        return [*faults, *(f"label '{label}' of '{self.name}' {orders}" for label in self._unordered)]
 
     def _finite(self, variable: str, raw: Array) -> Array:
         with np.errstate(over="ignore"):

@@ -127,15 +127,20 @@ def test_nothing_is_overwritten_unasked(command: Command, tmp_path: Path) -> Non
     assert list(read(tmp_path / "class_dict.yaml")) == ["jets", "tracks"]
 
 
-def broken(path: Path) -> None:
-    """A file whose jets have no name for their classes, so that it disagrees with the others."""
-    write_structured(path / "train_2.h5", make_jets(50), classes=CLASSES[::-1])
+def test_labels_whose_files_disagree_have_no_weights_and_are_named(command: Command, tmp_path: Path) -> None:
+    for name, classes in (("train_1.h5", CLASSES), ("train_2.h5", CLASSES[::-1])):
+        write_structured(tmp_path / name, make_jets(50), classes=classes)
+    result = command("norm", "train_*.h5")
+    assert result.code == 0, result.err
+    assert "left out: label 'flavour_label' of 'jets' has classes that the files name differently" in result.out
+    assert list(read(tmp_path / "class_dict.yaml")) == ["tracks"]
+    assert set(read(tmp_path / "norm_dict.yaml")) == {"jets", "tracks"}
+    assert "flavour_label" not in read(tmp_path / "norm_dict.yaml")["jets"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train_*.h5"], "name the classes of label 'flavour_label' in 'jets' differently"),
         (["train.h5", "train_1.h5", "train_1.h5"], "train_1.h5 is named twice"),
         (["trian_1.h5"], "nearest: train_1.h5"),
         (["train_1.h5", "--config", "gnn"], "unknown variable 'z0SinTheta'"),
@@ -147,7 +152,6 @@ def broken(path: Path) -> None:
 def test_mistakes(command: Command, tmp_path: Path, words: list[str], message: str) -> None:
     for name in ("train.h5", "train_1.h5"):
         write_structured(tmp_path / name, make_jets(50))
-    broken(tmp_path)
     (tmp_path / "bad.yaml").write_text("data: {inputs: {tracks: {variable: [d0]}}}")
     (tmp_path / "codes.yaml").write_text(
         "data: {inputs: {tracks: {variables: [d0]}}}\n"
