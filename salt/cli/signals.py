@@ -132,10 +132,11 @@ class _Guard:
 
     def close(self) -> None:
         """Stops watching."""
-        self._closed.set()
         signal.set_wakeup_fd(self._before)
-        with suppress(OSError):
+        self._closed.set()
+        with suppress(OSError):  # The thread may have noticed already.
             os.write(self._writing, b"\0")
+        os.close(self._writing)
 
     def _leave_to_parent(self) -> None:
         if not self._closed.is_set():
@@ -146,14 +147,13 @@ class _Guard:
         while not self._closed.is_set() and interrupts < 2:
             interrupts += signal.SIGINT in os.read(self._reading, 64)
             self._closed.wait(ECHO)
-            while select.select([self._reading], [], [], 0)[0]:
-                os.read(self._reading, 64)
+            while select.select([self._reading], [], [], 0)[0] and os.read(self._reading, 64):
+                pass
         if not self._closed.wait(GRACE):
             discard_unfinished()
             say("ended at once")
             os._exit(128 + signal.SIGINT)
         os.close(self._reading)
-        os.close(self._writing)
 
 
 def say(text: str) -> None:

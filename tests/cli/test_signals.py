@@ -3,7 +3,9 @@
 import itertools
 import os
 import re
+import select
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,24 @@ def test_a_process_that_is_forked_leaves_signals_to_its_parent() -> None:
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert signals.wish is Wish.NOTHING
+
+
+def test_the_end_of_watching_writes_into_no_file_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    with Signals() as signals:
+        signals.patient = True
+        signal.raise_signal(signal.SIGUSR1)
+        guard: Any = signals._guard
+        thread = [t for t in threading.enumerate() if t.name == "second-signal"][-1]
+        closed = guard._closed.set
+
+        def slowly() -> None:
+            closed()
+            thread.join()
+            opened.extend(os.pipe())
+
+        monkeypatch.setattr(guard._closed, "set", slowly)
+    read, written = opened
+    assert select.select([read], [], [], 0)[0] == []
+    os.close(read)
+    os.close(written)
