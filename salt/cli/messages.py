@@ -20,6 +20,13 @@ TYPES = {
 }
 
 
+CLASSES = {
+    "trainer.logger": ("Comet", "TensorBoardLogger", "WandbLogger", "MLFlowLogger", "CSVLogger"),
+    "model.lrs_config": ("OneCycle", "Cosine", "Constant"),
+}
+"""What is usually named there."""
+
+
 def plain(message: str, tree: Mapping[str, Any], options: Sequence[str]) -> ConfigError:
     """Turns a message of the parser into one that names the key, the value and what is expected.
 
@@ -43,11 +50,16 @@ def plain(message: str, tree: Mapping[str, Any], options: Sequence[str]) -> Conf
         return ConfigError(
             unknown("option", inner[0], _fields(message), f"under {_holder(tree, key, inner[0]) or key}")
         )
+    not_there = re.search(r"Problem with given class_path '([^']+)':\s+((?:No )?[Mm]odule .+)", message)
+    if not_there and not not_there[1].startswith("salt."):
+        return ConfigError(f"{key}: cannot import {not_there[1]}: {not_there[2]}")
+    if not_there:
+        return _unknown_class(key, key, not_there[1])
     missing_class = re.search(
         r"(?:Expected a dot import path string|Import of .*failed|Unable to import).*?:? ([\w.]+)", message
     )
     if missing_class and "dot import path" in message:
-        return ConfigError(f"{_leaf(tree, key, missing_class[1])}: there is no class '{missing_class[1]}'")
+        return _unknown_class(key, _leaf(tree, key, missing_class[1]), missing_class[1])
     given = re.findall(r"Given value: (.+?)(?:\. Got value: Namespace.*)?$", message, flags=re.MULTILINE)
     got = re.findall(r"Got value: (.+?)(?:\. Got value: Namespace.*)?$", message, flags=re.MULTILINE)
     wanted = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.M)
@@ -60,6 +72,13 @@ def plain(message: str, tree: Mapping[str, Any], options: Sequence[str]) -> Conf
         return ConfigError(f"{_leaf(tree, key, value)} is {_short(value)}; it must be {what}")
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     return ConfigError(f"{key}: {' '.join(lines)[:300]}" if key and key not in lines[0] else " ".join(lines)[:300])
+
+
+def _unknown_class(key: str, place: str, name: str) -> ConfigError:
+    """For a class that is not there, with the nearest names where it is known what usually is."""
+    if key not in CLASSES:
+        return ConfigError(f"{place}: there is no class '{name}'")
+    return ConfigError(unknown("class", name.rpartition(".")[2], CLASSES[key], f"in {key}"))
 
 
 def unknown_option(name: str, options: Sequence[str]) -> ConfigError:

@@ -171,6 +171,8 @@ class Cosine(Schedule):
     def describe(self, total: int | None, devices: int = 1) -> str:
         """Rates, and the steps at which they are reached."""
         top = _describe_top(self.max, self.scale_by_devices, devices)
+        if self._length(total) <= self.warmup:
+            return _describe_short(top, self.warmup, self._length(total))
         rise = f"up to {top} in {self.warmup} steps, then" if self.warmup else f"from {top}"
         return f"{rise} along a cosine down to {self.min:g} at step {self._length(total)}, where it stays"
 
@@ -214,6 +216,8 @@ class Constant(Schedule):
     def describe(self, total: int | None, devices: int = 1) -> str:
         """The rate, and the length of the warm-up."""
         top = _describe_top(self.value, self.scale_by_devices, devices)
+        if total is not None and 0 < total <= self.warmup:
+            return _describe_short(top, self.warmup, total)
         return f"{top}, after a warm-up of {self.warmup} steps" if self.warmup else f"{top}, constant"
 
 
@@ -231,6 +235,10 @@ def _describe_top(rate: float, scale: DeviceScale, devices: int) -> str:
         return f"{rate:g}"
     root = "the root of " if scale == "sqrt" else ""
     return f"{rate * device_factor(scale, devices):g} ({rate:g} times {root}{devices} devices)"
+
+
+def _describe_short(top: str, warmup: int, total: int) -> str:
+    return f"up to {top} in a warm-up of {warmup} steps, of which the training has {total} only"
 
 
 def _check_rates(schedule: Schedule, *keys: str) -> None:

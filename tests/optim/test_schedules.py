@@ -86,3 +86,9 @@ def test_what_grows_with_the_number_of_devices(scale: DeviceScale, factor: int) 
 def test_impossible_schedules_are_refused(schedule: type[Schedule], wrong: dict[str, Any], names: str) -> None:
     with pytest.raises(ConfigError, match=names):
         schedule(**wrong)
+
+
+@pytest.mark.parametrize("schedule", [Cosine(warmup=20), Constant(warmup=20)])
+def test_a_warm_up_that_never_ends_is_said(schedule: Schedule) -> None:
+    assert "a warm-up of 20 steps, of which the training has 20 only" in schedule.describe(20)
+    assert "only" not in schedule.describe(21)
