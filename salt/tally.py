@@ -39,7 +39,7 @@ class Results:
     empty: frozenset[str]
 
     def on_host(self) -> "Results":
-        """The same without what was computed from it, and not in the memory of a GPU."""
+        """The same, and not in the memory of a GPU."""
         return replace(self, metrics={key: metric.to("cpu") for key, metric in self.metrics.items()})
 
     def errors(self) -> dict[str, float]:

@@ -57,11 +57,13 @@ class Metric(ABC):
 
 
 def moved(value: T, device: torch.device | str) -> T:
-    """A copy of a dataclass with its tensors, and those of dataclasses in it, on another device."""
+    """A dataclass with its tensors, and those of dataclasses in it, on another device; the same if they are there."""
     anything: Any = value
     found = {field.name: getattr(value, field.name) for field in fields(anything)}
     tensors = {name: x.to(device) for name, x in found.items() if isinstance(x, Tensor)}
     inner = {name: moved(x, device) for name, x in found.items() if isinstance(x, HasTensors)}
+    if all(each is found[name] for name, each in {**tensors, **inner}.items()):
+        return value
     new: T = replace(anything, **tensors, **inner)
     return new
 
