@@ -88,6 +88,7 @@ def test_inspection_and_what_is_there_is_kept(run_folder: Path, command: Command
         ([], 2, "which run?"),
         (["RUN"], 2, "where to?"),
         (["RUN", "-o", "missing/a.onnx"], 2, "there is no folder missing"),
+        (["RUN", "-o", "."], 2, ". is a folder; name a file"),
         (["RUN", "-o", "a.onnx", "--rename", "pb"], 2, "--rename pb: written --rename OLD=NEW"),
         (["RUN", "-o", "a.onnx", "--combine", "p=a+b", "--combine", "p=a+c"], 2, "--combine names p twice"),
         (["RUN", "-o", "a.onnx", "--taks", "x"], 2, "does not know '--taks'"),
