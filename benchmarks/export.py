@@ -5,6 +5,7 @@ python benchmarks/export.py logs/gn2_... test.h5 --jets 10000
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,11 +38,13 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="file of jets to score")
     parser.add_argument("--jets", type=int, default=10_000, help="how many of its jets")
     parser.add_argument("--batch", type=int, default=250, help="jets a call of the batched graph")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of ONNX Runtime in a call")
     asked = parser.parse_args()
-    print(f"{asked.run.name}, {asked.jets} jets of {asked.file}, one core, {asked.batch} jets a batched call")
+    threads = f"{asked.threads} thread{'s' if asked.threads > 1 else ''}"
+    print(f"{asked.run.name}, {asked.jets} jets of {asked.file}, {threads}, {asked.batch} jets a batched call")
     tested = scores(asked.run, asked.file, asked.jets)
     batch = read(asked.run, asked.file, asked.jets)
-    graphs = {name: export(asked.run, asked.file, name == BATCHED) for name in (ALONE, BATCHED)}
+    graphs = {name: export(asked.run, asked.file, name == BATCHED, asked.threads) for name in (ALONE, BATCHED)}
     found, rates = timed(graphs, batch, asked.batch)
     for name, (_, config) in graphs.items():
         numbers, integers, total = differences(config, found[name], tested, batch)
@@ -79,27 +82,27 @@ def read(run: Path, file: Path, jets: int) -> JetBatch:
     return batch
 
 
-def export(run: Path, file: Path, batched: bool) -> Graph:
+def export(run: Path, file: Path, batched: bool, threads: int) -> Graph:
     """The run's best model in ONNX Runtime, and what it says of itself."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         command("export", str(run), "-o", str(path), "--jets", str(file), *(["--batched"] if batched else []))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     return session, json.loads(session.get_modelmeta().custom_metadata_map["gnn_config"])
 
 
 def timed(graphs: Mapping[str, Graph], batch: JetBatch, size: int) -> tuple[dict[str, Arrays], dict[str, float]]:
-    """All outputs back to back, and jets per second of one core's own time, both forms in turn on the same jets."""
+    """All outputs back to back, and jets per second, both forms in turn on the same jets."""
     results: dict[str, list[Any]] = {name: [] for name in graphs}
     seconds = dict.fromkeys(graphs, 0.0)
     for part in batch.parts(-(-len(batch) // size)):
         for name, (session, config) in graphs.items():
             calls = [tensors(config, each, name == BATCHED) for each in ([part] if name == BATCHED else singles(part))]
-            begin = time.process_time()
+            begin = time.perf_counter()
             results[name] += [session.run(None, call) for call in calls]
-            seconds[name] += time.process_time() - begin
+            seconds[name] += time.perf_counter() - begin
     found = {}
     for name, (session, _) in graphs.items():
         outputs = zip([each.name for each in session.get_outputs()], zip(*results[name], strict=True), strict=True)

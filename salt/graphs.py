@@ -18,10 +18,9 @@ _marked: list[list[Callable[..., Any]]] = []
 _holders: dict[Callable[..., Any], list[Callable[..., Any]]] = {}
 
 
-def outside_graphs(function: F) -> F:
-    """Marks a function. ``torch.compiler.disable`` does that too, but importing what it needs takes seconds."""
+def replaceable(function: F) -> F:
+    """Marks a function that is compiled like any other, but can be `replaced`."""
     holder: list[Callable[..., Any]] = [function]
-    _marked.append(holder)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -29,6 +28,13 @@ def outside_graphs(function: F) -> F:
 
     _holders[call] = holder
     return cast(F, call)
+
+
+def outside_graphs(function: F) -> F:
+    """Marks a function. ``torch.compiler.disable`` does that too, but importing what it needs takes seconds."""
+    call = replaceable(function)
+    _marked.append(_holders[call])
+    return call
 
 
 @contextmanager

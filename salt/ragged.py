@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from salt.graphs import outside_graphs
+from salt.graphs import outside_graphs, replaceable
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,7 @@ def repeat_rows(rows: Tensor, like: Ragged) -> Ragged:
     return Ragged(values, torch.arange(like.num_jets + 1, device=like.offsets.device) * len(rows), step * len(rows))
 
 
+@replaceable
 def sum_rows(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     """Sums rows that belong together: [T, ...] and [T] segment numbers to [num_segments, ...]; 0 for none."""
     return values.new_zeros((num_segments, *values.shape[1:])).index_add(0, segment, values)

@@ -3,6 +3,7 @@
 from functools import partial
 
 import contracts
+import onnx
 import torch
 
 from salt.inputs import Input
@@ -53,3 +54,8 @@ def model_of(kind: str, seed: int = 0) -> JetTagger:
     inputs = FLOWS if kind == "transformer" else TRACKS
     model.adopt(contracts.random_statistics(inputs, model.targets))
     return model
+
+
+def racing(graph: onnx.ModelProto) -> list[str]:
+    """Nodes that add to rows which others may name too, in threads that do not wait for each other."""
+    return [n.name for n in graph.graph.node if n.op_type == "ScatterND" and any(a.s == b"add" for a in n.attribute)]

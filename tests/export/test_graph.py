@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from export_models import FLOWS, TRACKS, model_of
+from export_models import FLOWS, TRACKS, model_of, racing
 from onnx import numpy_helper
 
 from salt.batch import JetBatch
@@ -133,6 +133,37 @@ def test_many_jets_are_each_as_if_alone(kind):
                 rtol=1e-4 if name in ("m_mass", "m_true_energy") else 0,
                 atol=1e-5 if name == "m_true_energy" else 1e-6,
             )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["transformer", "graph"])
+def test_many_threads_say_what_one_says(kind):
+    """Threads of ONNX Runtime that add to the same row at once would lose some of it, in a few calls of a hundred."""
+    content = exported(kind, batched=True)[2]
+
+    def session(threads):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        return onnxruntime.InferenceSession(content, options)
+
+    one_thread, several = session(1), session(4)
+    names = [each.name for each in one_thread.get_inputs()]
+    width = len(names) // 2 + 1
+    rng = np.random.default_rng(7)
+    counts = rng.integers(0, 30, (2, 250))
+    tensors = [np.concatenate(rows) for rows in zip(*(random_jet(rng, *n) for n in counts.T), strict=True)][:width]
+    offsets = [np.r_[0, np.cumsum(counts[k])] for k in range(width - 1)]
+    given = dict(zip(names, [*tensors, *offsets], strict=True))
+    alone = one_thread.run(None, given)
+    for _ in range(100):
+        for one, other in zip(alone, several.run(None, given), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "graph"])
+def test_nothing_is_added_up_by_an_operator_whose_threads_race(kind):
+    """https://github.com/microsoft/onnxruntime/issues/18048; of many jets in the slow tests of packaged models."""
+    assert not racing(onnx.load_model_from_string(exported(kind, batched=False)[2]))
 
 
 def test_sums_and_subsets_are_bound_to_the_right_tensors():
