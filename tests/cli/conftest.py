@@ -36,7 +36,10 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
-    """Runs `main` in this process, in an empty folder, and leaves nothing of it to the next test."""
+    """Runs `main` in this process, in an empty folder, and leaves no path, variable or level to the next test.
+
+    Modules of the folder stay imported, since jsonargparse looks for each derived class for as long as it lives.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     logger = logging.getLogger("salt")
@@ -51,9 +54,6 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     with patch.dict(os.environ):
         yield run
     logger.setLevel(level)
-    for name, module in [*sys.modules.items()]:
-        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
