@@ -19,7 +19,8 @@ class OneThread(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Leaves one thread."""
         sizes = [p.numel() for group in optimizer.param_groups for p in group["params"]]
-        if pl_module.device.type == "cpu" and sum(sizes) < SMALL * len(sizes):
+        # Some optimisers compute the gradients several times in a step.
+        if self._threads is None and pl_module.device.type == "cpu" and sum(sizes) < SMALL * len(sizes):
             self._threads = torch.get_num_threads()
             torch.set_num_threads(1)
 

@@ -70,3 +70,14 @@ def test_threads_are_given_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="on purpose"):
         fit(Model(8), OneThread(), Failing())
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_are_given_back_where_a_step_asks_for_gradients_twice() -> None:
+    callback, model = OneThread(), Model(8)
+    optimizer = model.configure_optimizers()
+    for _ in range(2):
+        callback.on_before_optimizer_step(None, model, optimizer)
+        assert torch.get_num_threads() == 1
+    callback.on_train_batch_end()
+    assert torch.get_num_threads() == 3
