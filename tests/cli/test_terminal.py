@@ -26,7 +26,7 @@ class Stopwatch(Callback):
         self.begun, self.jets = time.perf_counter(), 0
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        time.sleep(0.1)
+        time.sleep(0.3)
         self.jets += len(batch)
 
     def on_validation_start(self, trainer, pl_module):
