@@ -6,27 +6,20 @@ size here follows from a tensor.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from salt.export.components import connected
-from salt.nn.attention import Padded, make_layout
+from salt.export.rectangles import attention_of_many, layout_of_many, plan_of_many, size_of
+from salt.nn.attention import Padded, attention, make_layout
 from salt.nn.buckets import Bucket, Plan, make_plan
 from salt.nn.pair_features import pair_features
 from salt.ragged import Pairs, Ragged, jet_of_each, merge, pairs, sum_rows
 from salt.tasks.vertexing import PairLogits, components
 
 Functions = Mapping[Callable[..., Any], Callable[..., Any]]
-
-PARTS = (16, 4)
-"""Of many jets the longest sixteenth, and the longest quarter, are padded apart from the others."""
-
-ADDED = max(PARTS)
-"""So many empty jets are added."""
 
 
 def of_one_jet() -> Functions:
@@ -48,8 +41,9 @@ def of_many_jets() -> Functions:
         jet_of_each: _jet_of_each,
         merge: _merge_many,
         pairs: _pairs_of_many,
-        make_plan: _plan_of_many,
-        make_layout: lambda x, *rest: Padded(_plan_of_many(x), sink=rest[-1]),
+        make_plan: plan_of_many,
+        make_layout: layout_of_many,
+        attention: attention_of_many,
     }
 
 
@@ -130,62 +124,8 @@ def _merge_many(parts: Sequence[Ragged]) -> tuple[Ragged, list[Tensor]]:
 def _pairs_of_many(x: Ragged) -> Pairs:
     rows = torch.arange(x.values.shape[0])
     partners = x.offsets[1:].index_select(0, x.jet_T) - rows - 1
-    total = _size(partners.sum())
+    total = size_of(partners.sum())
     first = repeated(partners, total)
     start = partners.cumsum(0) - partners
     second = torch.arange(total) - start.index_select(0, first) + first + 1
     return Pairs(first, second)
-
-
-def _size(scalar: Tensor) -> int:
-    """A size that follows from values."""
-    size: Any = scalar.item()
-    # Not always true. It keeps the tracer from asking whether 0 and 1 are special cases, which they are not in ONNX.
-    torch._check(size >= 2)
-    found: int = size
-    return found
-
-
-def _plan_of_many(x: Ragged, *_: int) -> Plan:
-    """Jets sorted by length and cut into three rectangles, of few long and many short ones, each padded to its longest.
-
-    Some empty jets are added, so that no rectangle is empty: ONNX Runtime cannot reshape one. What is padded shows a
-    constituent of zeros after the last one.
-    """
-    total = x.values.shape[0]
-    counts, order = torch.cat([x.counts, x.counts.new_zeros(ADDED)]).sort(descending=True)
-    starts_of_jets = torch.cat([x.offsets[:-1], x.offsets.new_zeros(ADDED)]).index_select(0, order)
-    jets = x.num_jets + ADDED
-    edges = [0, *(jets // part for part in PARTS), jets]
-    buckets, shown, slots = [], [], []
-    size = 0
-    for first, last in pairwise(edges):
-        counts_b1, start_b1 = counts[first:last, None], starts_of_jets[first:last, None]
-        length = _size(counts_b1.max().clamp(min=2))
-        place_N = torch.arange(length)
-        shown.append(torch.where(place_N < counts_b1, start_b1 + place_N, total))
-        slots.append(torch.arange(last - first) * length + size)
-        used_bN = place_N < counts_b1.clamp(min=1)
-        mask_b1N = torch.zeros(used_bN.shape).masked_fill(~used_bN, -torch.inf)[:, None]
-        buckets.append(Bucket(last - first, length, mask_b1N))
-        size = size + (last - first) * length
-    slot_of_jet = torch.zeros_like(order).scatter(0, order, torch.cat(slots))
-    place_T = torch.arange(total) - x.offsets.index_select(0, x.jet_T)
-    inverse = slot_of_jet.index_select(0, x.jet_T) + place_T
-    return _Rectangles(tuple(buckets), inverse=inverse, shown=tuple(shown))
-
-
-@dataclass(frozen=True, eq=False)
-class _Rectangles(Plan):
-    """A plan that fills each rectangle by itself, since a tracer cannot know that their sizes add up.
-
-    Args:
-        shown: For each bucket the [b, L] constituents that its slots show; T for the one of zeros.
-    """
-
-    shown: tuple[Tensor, ...] = ()
-
-    def split(self, values: Tensor) -> list[Tensor]:
-        """[T, ...] values to a [b, L, ...] rectangle for each bucket."""
-        more = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
-        return [more.index_select(0, x.flatten()).reshape(*x.shape, *values.shape[1:]) for x in self.shown]

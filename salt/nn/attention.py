@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from salt.errors import ConfigError, unknown
-from salt.graphs import outside_graphs
+from salt.graphs import outside_graphs, replaceable
 from salt.nn.buckets import Plan, make_plan
 from salt.nn.dense import at_least_float32
 from salt.nn.dropout import dropped
@@ -221,6 +221,7 @@ def make_rows(plan: Plan, num_heads: int, device: torch.device, sink: bool = Fal
     )
 
 
+@replaceable
 def attention(query_key_value: Tensor, layout: Layout, num_heads: int, dropout: float = 0.0) -> Tensor:
     """Scaled dot-product attention within each jet (Vaswani et al. 2017, arXiv:1706.03762).
 
