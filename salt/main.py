@@ -16,11 +16,13 @@ Trains jet taggers on HDF5 files of simulated jets.
   predict    score any file:           main predict --config logs/RUN/config.yaml --data.test_file data.h5
   validate   losses and metrics of a checkpoint on the validation file
   norm       normalisation and class weights of files: main norm train.h5 --out prep
+  zoo        the models that come along, by name: main zoo list; main fit -m gn2
   simulate   make training, validation and test files with Pythia
   runs       list, show and compare trainings and their ancestry: main runs tree
   stage      list or remove what lies on fast storage: main stage list /dev/shm/$USER
   export     write a model for reconstruction software: main export RUN -o tagger.onnx
   report     a page of results, with pictures and numbers: main report RUN
+  backtest   results in slices of pt, run number or another variable: main backtest RUN --by pt
   compare    two prediction files, jet by jet: main compare A.h5 B.h5 --tolerance 1e-6
   rejection  c- and light-jet rejection of a prediction file: main rejection FILE --plot rejection.png
 
@@ -118,6 +120,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[1:])
 
+    def backtest(words: list[str]) -> int:
+        from salt.commands.backtest import run
+
+        return run(words[1:])
+
     def runs(words: list[str]) -> int:
         from salt.commands.runs import run
 
@@ -128,9 +135,15 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[1:])
 
+    def zoo(words: list[str]) -> int:
+        from salt.commands.zoo import run
+
+        return run(words[1:])
+
     trainers = dict.fromkeys(("fit", "validate", "test", "predict"), trainer)
-    readers = {"compare": compare, "norm": norm, "rejection": rejection, "report": report, "runs": runs}
-    return {**trainers, **readers, "check": check, "export": export, "simulate": simulate, "stage": stage}
+    readers = {"compare": compare, "norm": norm, "rejection": rejection, "report": report, "runs": runs, "zoo": zoo}
+    others = {"check": check, "export": export, "simulate": simulate, "stage": stage}
+    return {**trainers, **readers, **others, "backtest": backtest}
 
 
 if __name__ == "__main__":

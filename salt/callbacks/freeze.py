@@ -57,7 +57,7 @@ class Freeze(Callback):
         if len(names) == len(parameters) and self.options.freeze_epochs is None:
             raise ConfigError("run.warm_start.freeze leaves nothing to train; name fewer parameters or freeze_epochs")
         self._frozen = [parameters[name] for name in names]
-        epochs = self.options.freeze_epochs
+        epochs = self.options.thaws
         if epochs is None or trainer.current_epoch < epochs:
             until = "for the whole training" if epochs is None else f"until epoch {epochs} ends"
             total = sum(p.numel() for p in self._frozen)
@@ -65,12 +65,12 @@ class Freeze(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says when they thaw."""
-        if self.options.freeze_epochs is not None and trainer.current_epoch == self.options.freeze_epochs:
+        if trainer.current_epoch == self.options.thaws:
             log.info("all parameters are trained from now on")
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Drops their gradients."""
-        epochs = self.options.freeze_epochs
+        epochs = self.options.thaws
         if epochs is None or trainer.current_epoch < epochs:
             for parameter in self._frozen:
                 parameter.grad = None

@@ -3,22 +3,15 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from salt.cli.configs import CONFIG_FORMAT, FORMAT_KEY, base_config, load_config, load_model
 from salt.cli.merge import Tree, merge
 from salt.cli.short_forms import FORMS, written_out
 from salt.errors import ConfigError, unknown
-
-CONFIG_FORMAT = 1
-"""Version of the layout of saved configs."""
-
-FORMAT_KEY = "config_format"
-"""The key by which a saved, complete config is known; nothing is laid beneath it."""
 
 VERBS = ("fit", "validate", "test", "predict")
 
@@ -39,6 +32,7 @@ class Arguments:
         help: The words that ask for help, if any do.
         print_config: Whether the merged config is to be printed instead of a run.
         words: The command line as it is.
+        model: Value of ``--model``, which lies beneath the configs.
     """
 
     configs: tuple[str, ...] = ()
@@ -46,11 +40,13 @@ class Arguments:
     help: tuple[str, ...] = ()
     print_config: bool = False
     words: tuple[str, ...] = ()
+    model: str | None = None
 
 
 def parse_flags(argv: Sequence[str]) -> Arguments:
     """Takes apart what follows the verb: ``--key value``, ``--key=value``, short forms and ``--help``."""
     configs: list[str] = []
+    model: str | None = None
     flags: Tree = {}
     wanted_help: tuple[str, ...] = ()
     print_config = False
@@ -79,6 +75,8 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
                 value = following
             if key in ("--config", "-c"):
                 configs.append(value)
+            elif key == "--model":
+                model = value
             elif not key.startswith("--"):
                 short = [name for form in FORMS for name in form.names if not name.startswith("--")]
                 raise ConfigError(unknown("short form", key, short))
@@ -89,7 +87,7 @@ def parse_flags(argv: Sequence[str]) -> Arguments:
                     members += meant if isinstance(meant, list) else [meant]
                     meant = members if isinstance(meant, list) or len(members) > 1 else meant
                 flags = merge(flags, nest(key[2:].split("."), meant))
-    return Arguments(tuple(configs), flags, wanted_help, print_config, tuple(argv))
+    return Arguments(tuple(configs), flags, wanted_help, print_config, tuple(argv), model)
 
 
 def _switched(argv: Sequence[str]) -> list[str]:
@@ -120,64 +118,12 @@ def _flag_value(text: str) -> Any:
     return value if value is None or isinstance(value, list | dict | bool) else text
 
 
-def packaged_configs() -> dict[str, Any]:
-    """Name of each packaged config and where it lies."""
-    folder = resources.files("salt") / "configs"
-    return {f.name.removesuffix(".yaml"): f for f in folder.iterdir() if f.name.endswith(".yaml")}
-
-
-def load_config(name: str) -> tuple[Tree, Path | None]:
-    """Reads a config: a file by its path, or a packaged one by its name.
-
-    Returns:
-        The tree, and the path if it is not a packaged config.
-    """
-    path = Path(name).expanduser()
-    packaged = packaged_configs()
-    if path.is_file():
-        return _read_yaml(path.read_text(), str(path)), path
-    if path.is_dir():
-        own = path / "config.yaml"
-        raise ConfigError(f"--config {name} is a folder; name {f'{own} in it' if own.is_file() else 'a YAML file'}")
-    folder, stem = str(path.parent), path.name.removesuffix(".yaml")
-    if folder in (".", "configs") and stem in packaged:
-        return _read_yaml(packaged[stem].read_text(), f"packaged {stem}.yaml"), None
-    beside = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-    near = get_close_matches(name, [*beside, *(f"{p}.yaml" for p in packaged)], n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(near)}" if near else f"packaged: {', '.join(sorted(packaged))}"
-    raise ConfigError(f"no config file '{name}', neither here nor in the package; {hint}")
-
-
-def _read_yaml(text: str, where: str) -> Tree:
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f", line {place.line + 1}" if place else ""
-        raise ConfigError(f"{where}{line} is not YAML: {getattr(error, 'problem', None) or error}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{where} holds a {type(tree).__name__}; a config is a mapping of keys to values")
-    _check_keys(tree, where)
-    return tree
-
-
-def _check_keys(tree: Mapping[Any, Any], where: str) -> None:
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and key != "label_map":
-            wrong = next((k for k in value if not isinstance(k, str)), None)
-            if wrong is not None:
-                raise ConfigError(f"{where}: key {wrong!r} under '{key}' is not text; put it in quotes")
-            _check_keys(value, where)
-
-
 @dataclass(frozen=True)
 class Layers:
     """The configs of one command, merged.
 
     Args:
-        tree: base, environment, files and flags, later ones over earlier ones.
+        tree: base, environment, model, files and flags, later ones over earlier ones.
         run: The folder of the saved config among them, if there is one.
         asked: What was asked for on top of a saved config, or by flags alone where there is none.
     """
@@ -188,7 +134,7 @@ class Layers:
 
 
 def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers:
-    """Lays base.yaml, environment, config files and flags over each other.
+    """Lays base.yaml, environment, model, config files and flags over each other.
 
     A saved config is complete: with one among the files there is no base beneath them.
     """
@@ -198,6 +144,10 @@ def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers
     asked: Tree = {}
     for name in arguments.configs:
         tree, path = load_config(name)
+        if arguments.model is not None and (FORMAT_KEY in tree or (path is None and "model" in tree)):
+            raise ConfigError(
+                f"-m {arguments.model} and {name} describe a model each, and both in full; give one of them"
+            )
         version = tree.pop(FORMAT_KEY, None)
         if version is not None:
             if not isinstance(version, int) or version > CONFIG_FORMAT:
@@ -210,8 +160,9 @@ def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers
         elif saved:
             asked = merge(asked, tree)
         trees.append(tree)
-    base = {} if saved else _read_yaml(packaged_configs()["base"].read_text(), "packaged base.yaml")
-    result = merge(base, environment)
+    result = merge({} if saved else base_config(), environment)
+    if arguments.model is not None:
+        result = merge(result, load_model(arguments.model))
     for tree in trees:
         result = merge(result, tree)
     return Layers(merge(result, arguments.flags), run, merge(asked, arguments.flags))

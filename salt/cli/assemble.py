@@ -22,6 +22,7 @@ from salt.callbacks.metrics_log import MetricsLog
 from salt.callbacks.one_thread import OneThread
 from salt.callbacks.predictions import PredictionWriter
 from salt.callbacks.run_folder import RunFolder
+from salt.callbacks.start_epoch import StartEpoch
 from salt.callbacks.warm_start import LoadWeights
 from salt.cli.boundary import Boundary
 from salt.cli.devices import cluster_environment
@@ -142,8 +143,17 @@ def _accumulation(cli: "SaltCLI", options: Namespace, callbacks: Sequence[Callba
 def _beginning(cli: "SaltCLI") -> list[Callback]:
     """What loads the first weights, and what keeps some of them as they are for a while."""
     options = cli.config_init[cli.verb]["run"].warm_start
+    last = cli.config_init[cli.verb]["trainer"]["max_epochs"]
+    starting = None
+    if cli.start.weights and options.epoch is not None:
+        if last is not None and 0 <= last <= options.epoch:
+            raise ConfigError(
+                f"run.warm_start.epoch is {options.epoch} and trainer.max_epochs {last}: nothing is left to train; "
+                "trainer.max_epochs counts the epochs before, too"
+            )
+        starting = StartEpoch(options.epoch) if cli.state.folder is not None else None  # A trial has one epoch.
     loading = LoadWeights(Path(cli.start.weights), options) if cli.start.weights else None
     if cli.start.state and cli.state.folder is None:
         loading = LoadWeights(Path(cli.start.state), WarmStart())
     freezing = Freeze(options, loading) if options.freezes else None
-    return [each for each in (loading, freezing) if each is not None]
+    return [each for each in (starting, loading, freezing) if each is not None]

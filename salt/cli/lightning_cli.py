@@ -17,18 +17,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from salt.callbacks.early_stopping import EarlyStopping
-from salt.cli.arguments import (
-    CONFIG_FORMAT,
-    FORMAT_KEY,
-    Arguments,
-    Layers,
-    load_config,
-    merge_layers,
-    packaged_configs,
-    read_environment,
-)
+from salt.cli.arguments import Arguments, Layers, merge_layers, read_environment
 from salt.cli.assemble import check_compiler, make_run_folder, trainer_arguments
 from salt.cli.attempt import open_run, say_start
+from salt.cli.configs import CONFIG_FORMAT, FORMAT_KEY, load_config, load_model, zoo
 from salt.cli.devices import global_rank, settle_devices
 from salt.cli.ending import say_end
 from salt.cli.gpus import warn_of_other_users
@@ -146,7 +138,7 @@ class SaltCLI(LightningCLI):
         """What the parser makes of the merged config."""
         check_specs(tree)
         if not _get(tree, "model", "tasks"):
-            names = ", ".join(sorted(set(packaged_configs()) - {"base"}))
+            names = ", ".join(zoo())
             raise ConfigError(f"no model is described; name one with --config, such as --config gnn.yaml ({names})")
         try:
             found: Namespace = parser.parse_object(Namespace(subcommand=self.verb, **{self.verb: tree}))
@@ -156,6 +148,8 @@ class SaltCLI(LightningCLI):
 
     def _layers(self) -> Layers:
         trees = [load_config(name)[0] for name in self.arguments.configs]
+        if self.arguments.model is not None:
+            trees.append(load_model(self.arguments.model))
         environment = read_environment(self.options, trees, self.verb)
         layers = merge_layers(self.arguments, environment)
         self._check_options(layers.tree)

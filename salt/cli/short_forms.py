@@ -26,6 +26,7 @@ GPU = ("-g", "--gpu")
 
 FORMS = (
     ShortForm(("-c",), "config", "a config, packaged or a file"),
+    ShortForm(("-m",), "model", "a model: of the zoo, a YAML file, or module:attribute; configs lie on top"),
     ShortForm(GPU, "trainer.devices", "GPUs by their numbers, such as 0,1; -1 for the CPU"),
     ShortForm(("-j", "--n_cpu"), "data.num_workers", "processes that read"),
     ShortForm(("-b",), "data.batch_size", "jets of a step"),
@@ -33,6 +34,7 @@ FORMS = (
     ShortForm(("-r", "--rate"), "model.lrs_config.max", "largest learning rate"),
     ShortForm(("-w", "--weightdecay"), "model.lrs_config.weight_decay", "weight decay"),
     ShortForm(("-l", "--load"), "run.warm_start.checkpoint", "weights to begin from"),
+    ShortForm(("-e", "--epoch"), "run.warm_start.epoch", "epochs that count as finished, with -l"),
     ShortForm(("-k",), "ckpt_path", "a checkpoint, with all that belongs to it"),
 )
 

@@ -16,6 +16,7 @@ from salt.runs.configs import read_config
 from salt.runs.folder import LAST, find_run, is_run, run_of, run_of_job, stored_config
 from salt.runs.lineage import FORK, NEW, WARM_START
 from salt.runs.options import SOURCE_KEYS
+from salt.saved import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,55 @@ def choose_start(tree: Mapping[str, Any], ckpt_path: str | None, command: Sequen
         ConfigError: Unknown runs, missing checkpoints, or options that contradict each other.
     """
     if not os.environ.get(START_VARIABLE):
-        os.environ[START_VARIABLE] = from_leader("start", lambda: _to_text(_choose(tree, ckpt_path, command)))
+        os.environ[START_VARIABLE] = from_leader(
+            "start", lambda: _to_text(_agreed(tree, _choose(tree, ckpt_path, command)))
+        )
     known = {each.name for each in fields(Start)}
     return Start(**{k: v for k, v in json.loads(os.environ[START_VARIABLE]).items() if k in known})
+
+
+def _agreed(tree: Mapping[str, Any], start: Start) -> Start:
+    """The start, if the epoch that is asked for is that of what is loaded."""
+    epoch = _group(_group(tree, "run"), "warm_start").get("epoch")
+    if epoch is None or start.requeued:
+        return start
+    option = "-e, or run.warm_start.epoch, is"
+    try:
+        asked = int(epoch)
+    except (TypeError, ValueError):
+        asked = -1
+    if asked < 0:
+        raise ConfigError(f"{option} {epoch!r}; it is the number of epochs that are finished, such as 50")
+    if start.state is None and start.weights is None:
+        raise ConfigError(
+            f"{option} {asked}, but a new training has no epochs behind it; name weights with -l, or leave it out"
+        )
+    if start.state is None:
+        return start
+    if start.folder is not None and start.config is not None:
+        stored = _group(_group(read_config(Path(start.config)), "run"), "warm_start")
+        if stored.get("epoch") == asked:  # Of the beginning of this run, which is behind it.
+            return start
+    finished = epochs_of(Path(start.state))
+    if finished != asked:
+        raise ConfigError(
+            f"{option} {asked}, but {start.state} has {finished} finished epoch{'' if finished == 1 else 's'}\n"
+            "a full state goes on where it stands: leave the epoch out, name another checkpoint, or load weights alone "
+            "with -l"
+        )
+    return start
+
+
+def epochs_of(checkpoint: Path) -> int:
+    """The epochs that are finished in a checkpoint.
+
+    Raises:
+        ConfigError: The file does not say it.
+    """
+    try:
+        return int(read_checkpoint(checkpoint)["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"])
+    except (KeyError, TypeError):
+        raise ConfigError(f"{checkpoint} is no checkpoint of Salt: it does not say how far the training was") from None
 
 
 def _to_text(start: Start) -> str:

@@ -15,6 +15,7 @@ from salt.commands.sparkline import sparklines
 from salt.errors import ConfigError, DataError
 from salt.runs.configs import differences, read_config
 from salt.runs.curves import Curve, best_epoch, read_curves
+from salt.runs.family import eldest
 from salt.runs.folder import METRICS, find_run, runs_in, stored_config
 from salt.runs.lineage import RUNNING, Attempt, Lineage, Parent, read_lineage
 from salt.runs.lock import is_alive
@@ -88,7 +89,8 @@ def tree(run: str | None = None, logs: Path = Path("logs")) -> None:
     for name, (_, lineage) in named.items():
         above = lineage.parent.run_id if lineage.parent else None
         children.setdefault(above if above in named else None, []).append(name)
-    wanted = children.get(None, []) if run is None else [_eldest(find_run(logs, run).resolve().name, named)]
+    lineages = {name: lineage for name, (_, lineage) in named.items()}
+    wanted = children.get(None, []) if run is None else [eldest(find_run(logs, run).resolve().name, lineages)]
     roots = []
     for name in wanted:
         roots.append(Tree(_label(*named[name])))
@@ -216,14 +218,6 @@ def _progress(values: Mapping[str, str]) -> tuple[str, str]:
     """Epochs and steps that were logged, both counted from 1."""
     epoch, step = values.get("epoch", ""), values.get("step", "")
     return (str(int(epoch) + 1) if epoch else "", str(int(step) + 1) if step else "")
-
-
-def _eldest(name: str, named: Mapping[str, tuple[Path, Lineage]]) -> str:
-    seen = {name}
-    while (parent := named[name][1].parent) is not None and parent.run_id in named and parent.run_id not in seen:
-        name = str(parent.run_id)
-        seen.add(name)
-    return name
 
 
 def _grow(

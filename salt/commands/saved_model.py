@@ -71,7 +71,7 @@ def load_model(name: str, root: Path, ckpt_path: str | None = None, which: Which
         raise ConfigError(f"run {run} has no config.yaml, which describes its model")
     config = read_config(config_path)
     checkpoint_path = existing_checkpoint(ckpt_path) if ckpt_path else best_checkpoint("export", run)
-    tagger, inputs = _build(config, config_path)
+    tagger, inputs = build(config, str(config_path))
     tagger.which_weights = which
     checkpoint = read_checkpoint(checkpoint_path)
     tagger.on_load_checkpoint(checkpoint)
@@ -82,10 +82,19 @@ def load_model(name: str, root: Path, ckpt_path: str | None = None, which: Which
     return SavedModel(tagger.eval(), inputs, config, run, checkpoint_path, step, words or "", averaged)
 
 
-def _build(config: Mapping[str, Any], path: Path) -> tuple[Tagger, Mapping[str, Input]]:
+def build(config: Mapping[str, Any], where: str) -> tuple[Tagger, Mapping[str, Input]]:
+    """The model that a config describes, with its first weights, and its inputs.
+
+    Args:
+        config: The config, base and all.
+        where: What an error calls it.
+
+    Raises:
+        ConfigError: It describes no model, or a wrong one.
+    """
     model, data = config.get("model"), config.get("data")
     if not isinstance(model, dict) or not isinstance(data, dict):
-        raise ConfigError(f"{path} describes no model")
+        raise ConfigError(f"{where} describes no model")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Tagger, "model", skip=set(OF_TRAINING))
     parser.add_argument("--inputs", type=dict[str, Input])
@@ -95,5 +104,5 @@ def _build(config: Mapping[str, Any], path: Path) -> tuple[Tagger, Mapping[str, 
     try:
         found = parser.instantiate(parser.parse_object({"model": tree, "inputs": inputs}))
     except ArgumentError as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())[:300]}") from None
+        raise ConfigError(f"{where}: {' '.join(str(error).split())[:300]}") from None
     return found.model, found.inputs

@@ -30,7 +30,9 @@ class Scores(Metric):
     """Areas under ROC curves, and rejections of background.
 
     The area of class c is the share of pairs of an entry of class c and one of another class in which the former has
-    the larger probability of c, equal ones counting a half. ``auc`` is the mean over the classes that occur.
+    the larger probability of c, equal ones counting a half. ``auc`` is the mean over the classes that occur. The error
+    of an area is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 837): for each entry its share of the other
+    kind that it is ordered right with, the variances of these shares over the numbers of entries.
 
     Args:
         sample: The [R, C] probabilities, of kind `OWN` for the true class of an entry and `OTHERS` for the rest.
@@ -97,19 +99,20 @@ class Scores(Metric):
 
     def values(self) -> Mapping[str, float]:
         """``auc``, ``auc_<class>`` and ``rejection_<class>_at_<efficiency in percent>``."""
-        areas = {f"auc_{c}": area for c, (area, _) in zip(self.classes, self._ranked, strict=True)}
+        areas = {f"auc_{c}": area for c, (area, *_) in zip(self.classes, self._ranked, strict=True)}
         known = [area for area in areas.values() if area == area]
         mean = sum(known) / len(known) if known else NAN
         return {"auc": mean, **areas, **self._at_points({c: r.finite for c, r in self._rejections.items()})}
 
     def errors(self) -> Mapping[str, float]:
-        """Those of the rejections, from the binomial error of the mistag rate."""
-        return self._at_points({c: r.error for c, r in self._rejections.items()})
+        """Those of the areas, and of the rejections from the binomial error of the mistag rate."""
+        areas = {f"auc_{c}": error for c, (_, error, _) in zip(self.classes, self._ranked, strict=True)}
+        return {**areas, **self._at_points({c: r.error for c, r in self._rejections.items()})}
 
     def figures(self) -> Mapping[str, Figure]:
         """``roc`` of each class that occurs, and ``rejection`` over the efficiency."""
         figures: dict[str, Figure] = {}
-        if lines := tuple(line for _, line in self._ranked if line is not None):
+        if lines := tuple(line for *_, line in self._ranked if line is not None):
             figures["roc"] = Curve(lines, "share of the others that passes", "share of the class that passes")
         if self.points is not None and (found := self._rejections):
             drawn = tuple(Line(c, GRID, each.finite[-len(GRID) :]) for c, each in found.items())
@@ -118,8 +121,8 @@ class Scores(Metric):
         return figures
 
     @cached_property
-    def _ranked(self) -> list[tuple[float, Line | None]]:
-        """For each class the area under its curve, and the curve."""
+    def _ranked(self) -> list[tuple[float, float, Line | None]]:
+        """For each class the area under its curve with its error, and the curve."""
         return [_area(c, self.sample.lists(k)) for k, c in enumerate(self.classes)]
 
     @cached_property
@@ -140,21 +143,33 @@ class Scores(Metric):
         }
 
 
-def _area(name: str, lists: Sequence[AnyList]) -> tuple[float, Line | None]:
-    """The area under the ROC curve of a class, NaN where there is none, and some 400 points of the curve."""
+def _area(name: str, lists: Sequence[AnyList]) -> tuple[float, float, Line | None]:
+    """The area under the ROC curve of a class and its error, NaN where there is none, and 400 points of the curve."""
     total = totals(lists)
     if not (total > 0).all():
-        return NAN, None
-    below, pairs, corners = np.zeros(2), 0.0, [np.zeros((0, 2))]
+        return NAN, NAN, None
+    below, pairs, squares, corners = np.zeros(2), 0.0, np.zeros(2), [np.zeros((0, 2))]
     for piece in sweep(lists):
         if np.isnan(piece.value[-1]):
-            return NAN, None
+            return NAN, NAN, None
         up_to = below + piece.weight.cumsum(0)
-        others = piece.weight[:, OTHERS]
-        pairs += float(piece.weight[:, OWN] @ (up_to[:, OTHERS] - others / 2))
+        middle = up_to - piece.weight / 2
+        pairs += float(piece.weight[:, OWN] @ middle[:, OTHERS])
+        # The shares of the other kind that each entry is ordered wrongly with.
+        squares[OWN] += piece.weight[:, OWN] @ (1 - middle[:, OTHERS] / total[OTHERS]) ** 2
+        squares[OTHERS] += piece.weight[:, OTHERS] @ (middle[:, OWN] / total[OWN]) ** 2
         passing, fewer = total - up_to + piece.weight, total - up_to
         chosen = (passing * STEPS // total > fewer * STEPS // total).any(1)
         corners.append(passing[chosen] / total)
         below = up_to[-1]
     curve = np.concatenate([*corners, np.zeros((1, 2))])[::-1]
-    return pairs / float(total.prod()), Line(name, curve[:, OTHERS], curve[:, OWN])
+    area = pairs / float(total.prod())
+    return area, _error(area, squares, total), Line(name, curve[:, OTHERS], curve[:, OWN])
+
+
+def _error(area: float, squares: Floats, total: Floats) -> float:
+    """From the [2] sums of the squares of the shares of each kind, and their [2] numbers."""
+    if (total < 2).any():
+        return NAN
+    variances = (squares - total * (1 - area) ** 2) / (total - 1)
+    return float(np.sqrt((variances.clip(min=0) / total).sum()))

@@ -1,7 +1,6 @@
 """From runs and prediction files to a folder with the report."""
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -13,12 +12,12 @@ from rich.progress import Progress
 
 from salt.errors import ConfigError, DataError, unknown
 from salt.report.draw.style import styled
-from salt.report.files import Predictions
+from salt.report.files import Predictions, newest
 from salt.report.history import History, read_history
 from salt.report.measure import Measured, Wishes, measure
 from salt.report.panels import Section, sample_section, training_section
 from salt.report.runs import predictions_of
-from salt.report.write import NUMBERS, PAGE, replaced, write
+from salt.report.write import NUMBERS, PAGE, check_place, replaced, write
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ def build(order: Order) -> Path:
         ConfigError: The folder is there already, or there is nothing to report.
         DataError: A file cannot be read, or the report cannot be written.
     """
-    _check_place(order)
+    check_place(order.out, order.overwrite, NUMBERS, "report")
     histories = [read_history(folder) for folder in order.runs]
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bar:
         job = bar.add_task("reading predictions", total=None)
@@ -70,18 +69,6 @@ def build(order: Order) -> Path:
         with replaced(order.out) as folder, styled():
             write(folder, order.title or "Salt report", sections, histories, lambda: bar.advance(job))
     return order.out / PAGE
-
-
-def _check_place(order: Order) -> None:
-    above = next(folder for folder in (*order.out.parents, order.out) if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise DataError(f"cannot write into {above}; give another folder by --out")
-    if not order.out.exists():
-        return
-    if not order.overwrite:
-        raise ConfigError(f"{order.out} exists; give --overwrite to replace it, or another folder by --out")
-    if not (order.out / PAGE).is_file() or not (order.out / NUMBERS).is_file():
-        raise ConfigError(f"{order.out} is no report, so it is not replaced; give another folder by --out")
 
 
 def samples(order: Order, histories: Sequence[History]) -> list[Section]:
@@ -121,16 +108,7 @@ def _files(order: Order) -> list[Predictions]:
     paths = [path for folder in order.runs for path in predictions_of(folder)]
     given = {p.resolve() for p in order.predictions}
     files = [Predictions(path) for path in paths if path.resolve() not in given]
-    newest: dict[tuple[Path, tuple[Path, ...]], Predictions] = {}
-    for file in files:
-        key = (file.path.parent, file.sample)
-        other = newest.get(key)
-        if other is not None:
-            old, new = sorted((other, file), key=lambda f: f.path.stat().st_mtime)
-            log.warning("%s is newer than %s, which is left out; name it by --predictions", new.path, old.path.name)
-            file = new
-        newest[key] = file
-    files = [*newest.values(), *(Predictions(path) for path in order.predictions)]
+    files = [*newest(files), *(Predictions(path) for path in order.predictions)]
     for file in files:
         if not file.taggers():
             raise DataError(f"{file.path} has no probabilities of a tagger, such as a column NAME_pb")

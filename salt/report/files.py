@@ -1,6 +1,7 @@
 """Prediction files, together with the test files that they were made from."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from salt.data.reader import Reader
 from salt.errors import DataError, SaltError, unknown
 from salt.inputs import JETS, SHORT_NAMES, STANDARD_CLASSES
 from salt.report.flavours import in_order
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 
@@ -218,6 +221,20 @@ class Predictions:
             return []
         fields = [reader.layouts()[dataset].fields for reader in self.tests]
         return [f for f in fields[0] if all(f in each for each in fields)]
+
+
+def newest(files: Sequence[Predictions]) -> list[Predictions]:
+    """The newest file of each sample in each folder; of others it is said that they are left out."""
+    found: dict[tuple[Path, tuple[Path, ...]], Predictions] = {}
+    for file in files:
+        key = (file.path.parent, file.sample)
+        other = found.get(key)
+        if other is not None:
+            old, new = sorted((other, file), key=lambda f: f.path.stat().st_mtime)
+            log.warning("%s is newer than %s, which is left out; name it by --predictions", new.path, old.path.name)
+            file = new
+        found[key] = file
+    return list(found.values())
 
 
 def classes_of(label: Mapping[int, str], tagger: str, columns: Sequence[str]) -> dict[str, str]:

@@ -125,7 +125,7 @@ def measure(file: Predictions, tagger: str, name: str, wishes: Wishes, pt_edges:
     Raises:
         DataError: There is no label or no jet to judge by.
     """
-    label, names, columns = _jet_label(file, tagger, wishes.label)
+    label, names, columns = jet_label(file, tagger, wishes.label)
     regressed = file.regressed(JETS, tagger)
     fields = file.fields(JETS)
     wanted = [*columns.values(), *([label] if label else []), *regressed, *regressed.values()]
@@ -142,7 +142,7 @@ def measure(file: Predictions, tagger: str, name: str, wishes: Wishes, pt_edges:
     there = set(np.unique(table[label]).tolist()) if label else set()
     names = {code: name for code, name in names.items() if code in there}
     flavours = in_order(names.values())
-    truth = _truth(table[label], names, flavours) if label else np.full(file.num_jets, -1, dtype=np.int8)
+    truth = truth_codes(table[label], names, flavours) if label else np.full(file.num_jets, -1, dtype=np.int8)
     scored = np.ones(file.num_jets, dtype=bool)
     for column in columns.values():
         scored &= np.isfinite(table[column])
@@ -199,8 +199,12 @@ def measure(file: Predictions, tagger: str, name: str, wishes: Wishes, pt_edges:
     )
 
 
-def _jet_label(file: Predictions, tagger: str, wanted: str | None) -> tuple[str, dict[int, str], dict[str, str]]:
-    """The label that names most of the tagger's classes, its codes, and the columns of the classes."""
+def jet_label(file: Predictions, tagger: str, wanted: str | None) -> tuple[str, dict[int, str], dict[str, str]]:
+    """The label that names most of the tagger's classes, its codes, and the columns of the classes.
+
+    Raises:
+        DataError: There is no label of the wanted name.
+    """
     labels = file.labels(JETS)
     if wanted is not None and wanted not in labels:
         raise DataError(unknown("label", wanted, labels, f"in '{JETS}' of {file.path} and its test file"))
@@ -213,10 +217,12 @@ def _jet_label(file: Predictions, tagger: str, wanted: str | None) -> tuple[str,
     return best
 
 
-def _truth(codes: Array, names: Mapping[int, str], flavours: tuple[str, ...]) -> NDArray[np.int8]:
+def truth_codes(codes: Array, names: Mapping[int, str], flavours: tuple[str, ...]) -> NDArray[np.int8]:
+    """[B] codes of classes as places among some of these, -1 for all others."""
     out = np.full(len(codes), -1, dtype=np.int8)
     for code, name in names.items():
-        out[codes == code] = flavours.index(name)
+        if name in flavours:
+            out[codes == code] = flavours.index(name)
     return out
 
 

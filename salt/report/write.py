@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from salt.errors import DataError
+from salt.errors import ConfigError, DataError
 from salt.report.history import History
 from salt.report.page import PagePanel, PageSection, Picture, render
 from salt.report.panels import Panel, Section
@@ -28,6 +28,30 @@ CSS_DPI = 84
 
 SHARPNESS = 1.6
 """Pixels of a picture per CSS pixel."""
+
+
+def check_place(out: Path, overwrite: bool, sign: str, kind: str) -> None:
+    """Refuses a folder that cannot be written, or that is there and shall not be replaced.
+
+    Args:
+        out: The folder.
+        overwrite: Whether it may be replaced, if it is of this kind.
+        sign: The name of a file by which it is known as such.
+        kind: What it is called.
+
+    Raises:
+        ConfigError: It is there.
+        DataError: Nothing can be written there.
+    """
+    above = next(folder for folder in (*out.parents, out) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise DataError(f"cannot write into {above}; give another folder by --out")
+    if not out.exists():
+        return
+    if not overwrite:
+        raise ConfigError(f"{out} exists; give --overwrite to replace it, or another folder by --out")
+    if not (out / sign).is_file():
+        raise ConfigError(f"{out} is no {kind}, so it is not replaced; give another folder by --out")
 
 
 @contextmanager

@@ -11,15 +11,19 @@ class WarmStart:
         checkpoint: The checkpoint to begin from: a file, or a run by its id or folder, of which the best checkpoint is
             taken, or the last where `weights_only` is false. Together with `run_id` or `fork_run_id`: a checkpoint of
             that run by its name, to go on from instead of the last.
+        epoch: So many epochs count as finished when a training begins with weights alone: learning rate, order of the
+            jets and all else that goes by epochs go on from there, and trainer.max_epochs counts them. Nothing given:
+            none. A full state knows its own number, from which another one here is an error.
         weights_only: Take weights alone, and begin at step 0 with a new optimiser; else the full state.
         include: Names or patterns (`*`) of what to load, such as `encoder` or `embed.*`.
         exclude: Names or patterns of what not to load, such as `tasks`.
         freeze: Names or patterns of parameters that do not change; nothing given with `freeze_epochs`: all that were
             loaded.
-        freeze_epochs: For how many epochs they do not change; null for the whole training.
+        freeze_epochs: For how many epochs from the first one trained they do not change; null for the whole training.
     """
 
     checkpoint: str | None = None
+    epoch: int | None = None
     weights_only: bool = True
     include: list[str] = field(default_factory=lambda: ["*"])
     exclude: list[str] = field(default_factory=list)
@@ -31,8 +35,13 @@ class WarmStart:
         """Whether anything is to stay as it is."""
         return bool(self.freeze) or self.freeze_epochs is not None
 
+    @property
+    def thaws(self) -> int | None:
+        """The epoch with which what is frozen begins to change; None for none."""
+        return None if self.freeze_epochs is None else self.freeze_epochs + (self.epoch or 0)
 
-SOURCE_KEYS = ("checkpoint", "weights_only", "include", "exclude")
+
+SOURCE_KEYS = ("checkpoint", "epoch", "weights_only", "include", "exclude")
 """The options of a warm start that say what is loaded; they count once, when a run begins."""
 
 SOURCE_OPTIONS = frozenset(f"run.warm_start.{key}" for key in SOURCE_KEYS)

@@ -13,7 +13,7 @@ from cli_case import SMALL_FILES
 from conftest import SMALL, Command
 from files import Tables, make_jets, with_field, write_structured
 
-from salt.cli.arguments import packaged_configs
+from salt.cli.configs import zoo
 from salt.data import space
 
 JETS = "model.tasks.jets_classification"
@@ -330,7 +330,7 @@ def test_all_faults_are_listed_at_once(command: Command, tmp_path: Path) -> None
     assert any("tset.h5" in warning for warning in warnings)
 
 
-@pytest.mark.parametrize("name", sorted(set(packaged_configs()) - {"base"}))
+@pytest.mark.parametrize("name", zoo())
 def test_shipped_configs_pass(name: str, command: Command, tmp_path: Path) -> None:
     result = command("check", "--config", name, *SMALL)
     assert result.code == 0, result.out

@@ -14,7 +14,7 @@ import yaml
 from conftest import SMALL, Command
 from logged import repeatable
 
-from salt.cli.arguments import packaged_configs
+from salt.cli.configs import zoo
 
 WEIGHTS = {"weights_only": True, "map_location": "cpu"}
 
@@ -211,11 +211,11 @@ def test_fast_dev_run_leaves_nothing(command: Command, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", sorted(set(packaged_configs()) - {"base"}))
+@pytest.mark.parametrize("name", zoo())
 def test_every_packaged_config_trains_and_scores(name: str, command: Command, tmp_path: Path) -> None:
     small = [w for w in SMALL if "logger" not in w]
-    assert command("fit", "--config", name, *small, "--trainer.fast_dev_run", "2").code == 0
-    result = command("fit", "--config", name, *SMALL, "--trainer.max_epochs=1")
+    assert command("fit", "-m", name, *small, "--trainer.fast_dev_run", "2").code == 0
+    result = command("fit", "-m", name, *SMALL, "--trainer.max_epochs=1")
     assert result.code == 0, result.err
     folder = only_run(tmp_path)
     assert command("test", "--config", str(folder / "config.yaml")).code == 0
