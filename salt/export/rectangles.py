@@ -11,8 +11,8 @@ from salt.nn.attention import Padded
 from salt.nn.buckets import Bucket, Plan
 from salt.ragged import Ragged
 
-PARTS = (16, 4)
-"""Of many jets the longest sixteenth, and the longest quarter, are padded apart from the others."""
+PARTS = (16, 4, 2)
+"""Of many jets the longest sixteenth, quarter and half are padded apart from each other and from the rest."""
 
 ADDED = max(PARTS)
 """So many empty jets are added."""
@@ -61,7 +61,7 @@ def size_of(scalar: Tensor) -> int:
 
 
 def plan_of_many(x: Ragged, *_: int) -> Rectangles:
-    """Jets sorted by length and cut into three rectangles, of few long and many short ones, each padded to its longest.
+    """Jets sorted by length and cut into four rectangles, of few long and many short ones, each padded to its longest.
 
     Some empty jets are added, so that no rectangle is empty: ONNX Runtime cannot reshape one. What is padded shows a
     constituent of zeros after the last one.
