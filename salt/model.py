@@ -1,6 +1,6 @@
 """The network: normalise, embed, encode, pool, and a head for each task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from salt.nn.normalise import Normalise
 from salt.ragged import merge, repeat_rows
 from salt.statistics import Statistics
 from salt.tasks.base import Embedding, Task, TaskFactory
+from salt.tasks.weights import measure_weights
 
 
 class JetTagger(nn.Module):
@@ -76,6 +77,7 @@ class JetTagger(nn.Module):
         for name, task in self.named_tasks.items():
             if task.input not in inputs:
                 raise ConfigError(unknown("input", task.input, inputs, f"of task '{name}'"))
+            task.declare(inputs)
 
     @property
     def named_tasks(self) -> Mapping[str, Task]:
@@ -107,6 +109,16 @@ class JetTagger(nn.Module):
         for task in self.named_tasks.values():
             task.adopt(statistics)
 
+    def measure(self, batches: Callable[[], Iterable[JetBatch]]) -> None:
+        """Lets the tasks measure what they need to know beside the statistics.
+
+        Args:
+            batches: Goes through some training jets, with their labels.
+        """
+        measure_weights(self.named_tasks.values(), batches)
+        for task in self.named_tasks.values():
+            task.measure(batches)
+
     def compile_parts(self) -> None:
         """Compiles what embeds, encodes, pools and the tasks, in place: names of parameters stay the same."""
         prepare_compiling()
@@ -128,8 +140,16 @@ class JetTagger(nn.Module):
 
     def forward(self, batch: JetBatch) -> dict[str, Any]:
         """The raw outputs of each task, by its name."""
-        embedding = self.embedding(batch)
-        return {name: task(embedding) for name, task in self.tasks.items()}
+        shared: list[Embedding] = []  # That of the batch, made once if a task asks for it.
+
+        def embed(jets: JetBatch) -> Embedding:
+            if jets is not batch:
+                return self.embedding(jets)
+            if not shared:
+                shared.append(self.embedding(batch))
+            return shared[0]
+
+        return {name: task.outputs(batch, embed) for name, task in self.named_tasks.items()}
 
     def embedding(self, batch: JetBatch) -> Embedding:
         """What the tasks see."""

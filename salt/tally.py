@@ -165,7 +165,8 @@ def names(task: Task, embed_dim: int, variables: Mapping[str, int]) -> tuple[str
     training = task.training
     task.eval()
     with torch.no_grad():
-        measured = task.metrics(task.forward(Embedding(like.new_zeros((0, embed_dim)), rows)), batch)
+        embedding = Embedding(like.new_zeros((0, embed_dim)), rows)
+        measured = task.metrics(task.outputs(batch, lambda _: embedding), batch)
     task.train(training)
     each = [list(m.values()) if isinstance(m, Metric) else [key] for key, m in measured.items()]
     return tuple(dict.fromkeys(["loss", *(name for found in each for name in found)]))

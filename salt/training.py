@@ -24,7 +24,6 @@ from salt.parts import how_many, losses_in_parts, sums_in_parts
 from salt.saved import CHECKPOINT_FORMAT, check_header, check_shapes, signature
 from salt.tally import Results, Tally, names
 from salt.tasks import Task, TaskFactory
-from salt.tasks.weights import measure_weights
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ class Tagger(LightningModule):
                 raise ConfigError("trainer.gradient_clip_algorithm does nothing without trainer.gradient_clip_val")
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             self.model.adopt(data.statistics)
-            measure_weights(self.tasks.values(), data.sample)
+            self.model.measure(data.sample)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights are for, so that a config that does not fit them is found by name."""

@@ -21,6 +21,7 @@ from salt.callbacks.loss_weights import LossWeightsTable
 from salt.callbacks.metrics_log import MetricsLog
 from salt.callbacks.one_thread import OneThread
 from salt.callbacks.predictions import PredictionWriter
+from salt.callbacks.rollouts import rollouts
 from salt.callbacks.run_folder import RunFolder
 from salt.callbacks.start_epoch import StartEpoch
 from salt.callbacks.warm_start import LoadWeights
@@ -96,7 +97,7 @@ def trainer_arguments(cli: "SaltCLI") -> dict[str, Any]:
                 callback.prepare(cli.config[cli.verb]["name"], cli.scoring.ckpt_path)
         callbacks += [*health, *display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
         return {**display, "callbacks": callbacks, "plugins": plugins, "enable_checkpointing": False}
-    callbacks += [OneThread(), *averaging(callbacks, cli.model), *_beginning(cli), *health]
+    callbacks += [OneThread(), *averaging(callbacks, cli.model), *_beginning(cli), *rollouts(cli.model), *health]
     callbacks += [*display_callbacks(options, cli.verb, callbacks), Watch(cli.state)]
     callbacks.append(LossWeightsTable(cli.state.attempt))
     display |= _accumulation(cli, options, callbacks)

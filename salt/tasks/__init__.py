@@ -2,6 +2,8 @@
 
 from salt.tasks.base import Column, Embedding, Loss, Share, Task, TaskFactory
 from salt.tasks.classification import Classification
+from salt.tasks.curriculum import Rollout, RollsOut
+from salt.tasks.next_constituent import NextConstituent
 from salt.tasks.regression import Regression
 from salt.tasks.vertexing import Vertexing
 from salt.tasks.weights import Level, LossWeights, Weighing
@@ -13,7 +15,10 @@ __all__ = [
     "Level",
     "Loss",
     "LossWeights",
+    "NextConstituent",
     "Regression",
+    "Rollout",
+    "RollsOut",
     "Share",
     "Task",
     "TaskFactory",

@@ -1,14 +1,14 @@
 """What a task is: six verbs on the embedding of a batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from salt.batch import JetBatch
-from salt.inputs import Target
+from salt.inputs import Input, Target
 from salt.metrics import Metric
 from salt.ragged import Ragged
 from salt.statistics import Statistics
@@ -89,12 +89,31 @@ class Task(nn.Module, ABC):
         self.weight = weight
         self.targets = targets
 
+    def declare(self, inputs: Mapping[str, Input]) -> None:
+        """Is told what the inputs of the model are, once and before all else; ConfigError where it cannot be."""
+
     def weights(self) -> dict[str, Any]:
         """How much what counts in the loss, in numbers and words, for the table of a run."""
         return {"task": self.weight}
 
     def adopt(self, statistics: Statistics) -> None:
         """Takes over what was measured from the training files. Keep it in buffers, so that checkpoints hold it."""
+
+    def measure(self, batches: Callable[[], Iterable[JetBatch]]) -> None:
+        """Measures further things of some training jets, with `adopt` done; reads them only if it has to.
+
+        Args:
+            batches: Goes through these jets.
+        """
+
+    def outputs(self, batch: JetBatch, embed: Callable[[JetBatch], Embedding]) -> Any:
+        """The raw outputs for a batch, from its embedding.
+
+        Args:
+            batch: The jets.
+            embed: The embedding of a batch, of this one or another that the task makes of it.
+        """
+        return self(embed(batch))
 
     @abstractmethod
     def forward(self, embedding: Embedding) -> Any:
