@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from salt.cli.configs import CONFIG_FORMAT, FORMAT_KEY, base_config, load_config, load_model
+from salt.cli.configs import CONFIG_FORMAT, FORMAT_KEY, base_config, load_config, load_model, zoo
 from salt.cli.merge import Tree, merge
 from salt.cli.short_forms import FORMS, written_out
 from salt.errors import ConfigError, unknown
@@ -144,7 +144,8 @@ def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers
     asked: Tree = {}
     for name in arguments.configs:
         tree, path = load_config(name)
-        if arguments.model is not None and (FORMAT_KEY in tree or (path is None and "model" in tree)):
+        in_full = FORMAT_KEY in tree or (path is None and Path(name).name.removesuffix(".yaml") in zoo())
+        if arguments.model is not None and in_full:
             raise ConfigError(
                 f"-m {arguments.model} and {name} describe a model each, and both in full; give one of them"
             )

@@ -20,6 +20,9 @@ FORMAT_KEY = "config_format"
 BASE = "base"
 """The packaged config that lies beneath all others."""
 
+ON_TOP = ("rollout", "finetune")
+"""Packaged configs that are no models: they change one on which they lie."""
+
 
 def packaged_configs() -> dict[str, Any]:
     """Name of each packaged config and where it lies."""
@@ -85,7 +88,7 @@ def base_config() -> Tree:
 
 def zoo() -> list[str]:
     """The names of the packaged models."""
-    return sorted(set(packaged_configs()) - {BASE})
+    return sorted(set(packaged_configs()) - {BASE, *ON_TOP})
 
 
 def load_model(name: str) -> Tree:

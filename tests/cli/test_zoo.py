@@ -7,6 +7,7 @@ import pytest
 import yaml
 from conftest import SMALL, Command
 
+from salt.cli.arguments import merge_layers, parse_flags
 from salt.cli.configs import load_config, load_model, zoo
 
 DRY = ("--trainer.fast_dev_run=1", "--data.num_workers=0", "--data.batch_size=50")
@@ -76,6 +77,12 @@ def test_a_model_lies_beneath_configs_and_flags(command: Command, tmp_path: Path
     Path("gn2.yaml").write_text("name: other\nmodel: {embed_dim: 8}\n")
     assert load_model("gn2")["name"] == "gn2"
     assert load_model("gn2.yaml")["name"] == "other"
+
+
+def test_packaged_configs_that_are_no_model_lie_on_top_of_one() -> None:
+    tree = merge_layers(parse_flags(["-c", "finetune", "-m", "pretrain"]), {}).tree
+    assert tree == merge_layers(parse_flags(["-c", "pretrain", "-c", "finetune"]), {}).tree
+    assert tree["name"] == "finetune"
 
 
 def test_a_model_in_python(command: Command, own: str) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from salt.report.backtest import Backtest
-from salt.report.draw.style import MARKERS, figure, plain_number, room_above, tagger_colour
+from salt.report.draw.style import MARKERS, figure, plain_number, tagger_colour
 from salt.report.flavours import flavour_name
 from salt.report.slices import Slices
 
@@ -32,12 +32,13 @@ def draw(title: str, slices: Slices, found: Sequence[Backtest], metrics: Sequenc
             _line(axes, each, metric, position, len(found))
         axes.set_ylabel(_name(metric), loc="center", fontsize=12)
         axes.grid(alpha=0.3, axis="y")
-        room_above(axes, 0.12)
+        axes.margins(y=0.12)
     jets = [each.jets for each in found[0].slices]
     panels[-1].bar(np.arange(len(jets)) + 0.5, jets, 0.96, color="#c8c8cc")
     panels[-1].set_ylabel("jets", loc="center", fontsize=12)
     panels[-1].yaxis.set_major_formatter(plain_number)
     _name_slices(panels[-1], slices)
+    made.align_ylabels(panels)
     panels[0].set_title(title, loc="left", fontsize=12)
     if len(found) > 1:
         made.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=min(len(found), 3))
@@ -71,6 +72,7 @@ def _name_slices(axes: Axes, slices: Slices) -> None:
     long = max(map(len, words)) * len(words) > 80
     axes.set_xticks(places, words, rotation=60 if long else 0, ha="right" if long else "center")
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", pad=7)
     axes.set_xlim(0, number)
     axes.set_xlabel(f"{slices.variable} [{slices.unit}]" if slices.unit else slices.variable)
 
