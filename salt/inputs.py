@@ -47,7 +47,8 @@ class Target:
             there is no label or the class is ignored. ``number``: a real number, NaN where there is none.
             ``index``: an integer as it stands in the file, such as a vertex index; negative means no label.
             ``weight``, ``level``: real numbers that nothing is learnt about: how much something counts in a loss, at
-            least 0, and by what that is scaled.
+            least 0, and by what that is scaled. ``nuisance``: a real number that shall not be readable from what is
+            learnt.
         classes: Names of the classes in the order of the model's outputs (kind ``class`` only).
         codes: (code in the file, class name) pairs where the file cannot say which code means which class.
             None: the file's own class names decide, and without any the codes count up from 0.
@@ -57,7 +58,7 @@ class Target:
 
     input: str
     variable: str
-    kind: Literal["class", "number", "index", "weight", "level"]
+    kind: Literal["class", "number", "index", "weight", "level", "nuisance"]
     classes: tuple[str, ...] = ()
     codes: tuple[tuple[int, str], ...] | None = None
     ignore: tuple[str | int, ...] = ()
@@ -65,8 +66,13 @@ class Target:
 
     @property
     def learnt(self) -> bool:
-        """Whether a task learns it; otherwise it just says how much something counts in a loss."""
-        return self.kind not in ("weight", "level")
+        """Whether a task learns it; otherwise it is just a number that a loss needs."""
+        return self.kind not in ("weight", "level", "nuisance")
+
+    @property
+    def called(self) -> str:
+        """What it is, in messages."""
+        return "label" if self.learnt else "nuisance" if self.kind == "nuisance" else "loss weight"
 
 
 def unambiguous(datasets: Mapping[str, str]) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """What a checkpoint says of the model whose weights it holds, and whether they fit another one."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from salt.errors import ConfigError
 from salt.model import JetTagger
@@ -77,3 +77,12 @@ def check_shapes(ours: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Non
                 f"the model of the config does not fit the checkpoint: {key} is {there} there "
                 f"and {here} here; compare embed_dim, encoder, pooling and the tasks' hidden"
             )
+
+
+def different_buffers(module: nn.Module, saved: Mapping[str, Tensor], wanted: Container[str]) -> list[str]:
+    """The names of the buffers, of those wanted, whose values in a checkpoint are other ones."""
+    return [
+        key.removeprefix("model.")
+        for key, ours in module.named_buffers()
+        if key in wanted and not torch.allclose(ours.double().cpu(), saved[key].double().cpu(), rtol=1e-3)
+    ]

@@ -12,16 +12,17 @@ from torch import Tensor
 from salt.balancing import Rule, make_balancing, weighted_losses
 from salt.batch import JetBatch
 from salt.errors import ConfigError
-from salt.inputs import Input
+from salt.inputs import Input, Target
 from salt.metrics import Figure
 from salt.model import JetTagger
 from salt.nn import EncoderFactory, PoolingFactory
 from salt.nn.buckets import to_device
 from salt.optim import OneCycle, OptimizerFactory, Schedule
 from salt.optim.averaging import Which, choose_weights, weights_to_go_on
+from salt.optim.length import is_endless, steps_in_all
 from salt.optim.optimizers import FIRST, build_optimizer, check_same_class, class_name, steer, take_settings
 from salt.parts import how_many, losses_in_parts, sums_in_parts
-from salt.saved import CHECKPOINT_FORMAT, check_header, check_shapes, signature
+from salt.saved import CHECKPOINT_FORMAT, check_header, check_shapes, different_buffers, signature
 from salt.tally import Results, Tally, names
 from salt.tasks import Task, TaskFactory
 
@@ -97,11 +98,15 @@ class Tagger(LightningModule):
         """The tasks by their names."""
         return self.model.named_tasks
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What must be read of the files to train it."""
+        return self.model.targets
+
     def setup(self, stage: str) -> None:
         """Takes over the statistics of the training files. A checkpoint, loaded later, replaces them by its own."""
         if stage == "fit":
-            endless = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
-            if endless and self.lrs_config.needs_total:
+            if is_endless(self.trainer) and self.lrs_config.needs_total:
                 raise ConfigError(
                     "the learning-rate schedule needs to know its length: set trainer.max_epochs or max_steps"
                 )
@@ -132,23 +137,10 @@ class Tagger(LightningModule):
         if self._trainer is not None and self._trainer.training:
             weights_to_go_on(checkpoint)
             self._saved_optimizer, self._saved_rate = header.get("optimizer", FIRST), header.get("rate")
-            self._name_what_stays(checkpoint["state_dict"])
+            if stay := different_buffers(self, checkpoint["state_dict"], checkpoint["state_dict"]):
+                log.warning(_STAY, ", ".join(stay))
         elif (words := choose_weights(checkpoint, self.which_weights)) is not None:
             log.info("weights: %s", words)
-
-    def _name_what_stays(self, saved: Mapping[str, Tensor]) -> None:
-        """Warns where the checkpoint's statistics and class weights differ from those of a training that resumes."""
-        stay = [
-            key.removeprefix("model.")
-            for key, ours in self.named_buffers()
-            if key in saved and not torch.allclose(ours.double().cpu(), saved[key].double().cpu(), rtol=1e-3)
-        ]
-        if stay:
-            log.warning(
-                "the resumed model keeps the normalisation and class weights of its checkpoint; those of the config "
-                "or data differ in %s",
-                ", ".join(stay),
-            )
 
     def training_step(self, batch: JetBatch, batch_idx: int) -> Tensor:
         """The loss whose gradient, averaged over devices, is that of the mean over the whole global batch."""
@@ -171,12 +163,17 @@ class Tagger(LightningModule):
         if balancing is not None:
             loss = loss + balancing.own(weights, means, counts > 0).to(loss.dtype)
         if self._is_logged:
-            self.log("train/loss", (weights * means).sum(), batch_size=len(batch), prog_bar=True)
+            total = self._whole_loss((weights * means).sum())
+            self.log("train/loss", total, batch_size=len(batch), prog_bar=True)
             weighted = self._factors(weights, means, counts > 0) * means
             for name, before, after in zip(self.tasks, means, weighted, strict=True):
                 values = {f"train/{name}/loss": before, f"train/{name}/weighted_loss": after}
                 self.log_dict(values, batch_size=len(batch))
         return loss
+
+    def _whole_loss(self, of_tasks: Tensor) -> Tensor:
+        """The loss of the step in hand, where there is more than the tasks."""
+        return of_tasks
 
     def _factors(self, weights: Tensor, means: Tensor, there: Tensor) -> Tensor:
         """[K] what the mean loss of each task counts in the total: the derivative of that, without gradient."""
@@ -206,7 +203,9 @@ class Tagger(LightningModule):
         )
 
     def _sums(self, batch: JetBatch) -> Tensor:
-        raw = self.model(batch)
+        return self._sums_of(self.model(batch), batch)
+
+    def _sums_of(self, raw: Mapping[str, Any], batch: JetBatch) -> Tensor:
         return torch.stack([task.loss(raw[name], batch).sum for name, task in self.tasks.items()])
 
     @property
@@ -277,9 +276,14 @@ class Tagger(LightningModule):
         weighted = weighted_losses(self.balancing, weights, means)
         values |= {f"{stage}/{name}/weighted_loss": weighted.get(name, float("nan")) for name in there}
         values[f"{stage}/loss"] = sum(weights[n] * mean for n, mean in means.items()) if means else float("nan")
+        values |= self._further(stage, values)
         self._measured = results.on_host() if self.trainer.is_global_zero else None
         for key, value in values.items():
             self.log(key, value, prog_bar=key == f"{stage}/loss", rank_zero_only=False)
+
+    def _further(self, stage: str, values: Mapping[str, float]) -> dict[str, float]:
+        """What follows from the values of a validation or test; it replaces those of the same names."""
+        return {}
 
     def metric_names(self, stage: str) -> tuple[str, ...]:
         """What is logged after each validation (``val``) or test (``test``), whatever the jets."""
@@ -385,14 +389,11 @@ class Tagger(LightningModule):
     @property
     def total_steps(self) -> int | None:
         """Optimiser steps of the whole training, from its first epoch; None if it has no end."""
-        trainer = self.trainer
-        lengths = []
-        if trainer.max_epochs is not None and trainer.max_epochs > 0:
-            batches = int(trainer.num_training_batches)
-            lengths.append(-(-batches // trainer.accumulate_grad_batches) * trainer.max_epochs)
-        if trainer.max_steps > 0:
-            lengths.append(trainer.max_steps)
-        return min(lengths, default=None)
+        return steps_in_all(self.trainer)
 
 
 _TINY = 1e-12
+_STAY = (
+    "the resumed model keeps the normalisation and class weights of its checkpoint; those of the config or data differ "
+    "in %s"
+)

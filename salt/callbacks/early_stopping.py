@@ -31,7 +31,10 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
 
     Attributes:
         wait_count: How many validations in a row were not better.
+        more: The option with which a training goes on that has ended.
     """
+
+    more = f"{WHERE}.patience"
 
     def __init__(
         self,
@@ -74,6 +77,11 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         by = f" by {abs(self.min_delta):g}" if self.min_delta else ""
         times = f"{self.wait_count} validation{'s' if self.wait_count != 1 else ''}"
         return f"{self.monitor} was not better than {self.best:.5g}{by} for {times}"
+
+    @property
+    def how_near(self) -> str:
+        """How near the end is."""
+        return f"{self.monitor} no better for {self.wait_count} of {self.patience} validations"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Checks that there is a validation.

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint as LastCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from salt.callbacks.checkpoint import Checkpoint
+from salt.callbacks.early_stopping import EarlyStopping
 from salt.callbacks.main_metrics import main_metrics
 from salt.callbacks.progress import epochs
 from salt.callbacks.throughput import Throughput
@@ -110,8 +111,4 @@ def _checkpoint(trainer: Trainer) -> Checkpoint | None:
 
 def _patience(trainer: Trainer) -> list[str]:
     """How near the training is to being stopped for want of progress."""
-    return [
-        f"{each.monitor} no better for {each.wait_count} of {each.patience} validations"
-        for each in trainer.early_stopping_callbacks
-        if each.wait_count
-    ]
+    return [e.how_near for e in trainer.early_stopping_callbacks if isinstance(e, EarlyStopping) and e.wait_count]

@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +15,7 @@ from torch import Tensor
 from salt.errors import ConfigError, unknown
 from salt.optim.averaging import weights_in
 from salt.runs.options import WarmStart
-from salt.saved import read_checkpoint
+from salt.saved import different_buffers, read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -157,12 +156,7 @@ def _check_meaning(
 
 
 def _name_what_differs(pl_module: LightningModule, saved: Mapping[str, Tensor], wanted: Sequence[str]) -> None:
-    differ = [
-        key.removeprefix(PREFIX)
-        for key, ours in pl_module.named_buffers()
-        if key in wanted and not torch.allclose(ours.double().cpu(), saved[key].double(), rtol=1e-3)
-    ]
-    if differ:
+    if differ := different_buffers(pl_module, saved, wanted):
         log.warning(
             "normalisation and class weights come with the weights; those of the config or data differ in %s\n"
             "to keep your own, name them in run.warm_start.exclude",

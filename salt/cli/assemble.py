@@ -11,7 +11,9 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loggers import Logger
 
+from salt.adversarial import AdversarialTagger
 from salt.callbacks.average import averaging
+from salt.callbacks.balance import BalanceReached
 from salt.callbacks.checkpoint import Checkpoint
 from salt.callbacks.checkpoint_io import AtomicCheckpointIO
 from salt.callbacks.freeze import Freeze
@@ -31,6 +33,7 @@ from salt.cli.display import display_callbacks, lightning_display
 from salt.cli.watch import Watch
 from salt.errors import ConfigError
 from salt.runs.options import WarmStart
+from salt.training import Tagger
 
 if TYPE_CHECKING:
     from salt.cli.lightning_cli import SaltCLI
@@ -157,4 +160,10 @@ def _beginning(cli: "SaltCLI") -> list[Callback]:
     if cli.start.state and cli.state.folder is None:
         loading = LoadWeights(Path(cli.start.state), WarmStart())
     freezing = Freeze(options, loading) if options.freezes else None
-    return [each for each in (starting, loading, freezing) if each is not None]
+    return [each for each in (starting, loading, freezing, _ending(cli.model)) if each is not None]
+
+
+def _ending(model: Tagger) -> Callback | None:
+    """What ends a training against an adversary."""
+    enough = model.adversary.exit if isinstance(model, AdversarialTagger) else None
+    return None if enough is None else BalanceReached(*enough)

@@ -61,7 +61,7 @@ def _look_at_files(found: Checked, data: JetDataModule, model: Tagger) -> None:
         for source in sources.values():
             source.close()
     else:
-        faults = find_faults(data, model.model.targets)
+        faults = find_faults(data, model.targets)
         found.scans = faults.scans
         found.errors[:] = [e for e in found.errors if not any(_repeats(fault, e) for fault in faults.errors)]
         for error in faults.errors:

@@ -104,7 +104,7 @@ class CheckCLI(SaltCLI):
             config.trainer.logger = False
             config.trainer.default_root_dir = str(self.scratch)
             super(CheckCLI, self).instantiate_classes()
-            self.datamodule.bind(self.model.model.targets, 0, self.model.model.weighed_targets)
+            self.datamodule.bind(self.model.targets, 0, self.model.model.weighed_targets)
             return self.config  # type: ignore[no-any-return]
 
         wrong, config, _ = mistakes(build, tree)

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, add_instantiator
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from salt.adversarial import AdversarialTagger
+from salt.adversary import Adversary
 from salt.callbacks.early_stopping import EarlyStopping
 from salt.cli.arguments import Arguments, Layers, merge_layers, read_environment
 from salt.cli.assemble import check_compiler, make_run_folder, trainer_arguments
@@ -33,6 +35,7 @@ from salt.cli.scores import print_scores
 from salt.cli.scoring import Scoring, scoring
 from salt.cli.short_forms import help_text
 from salt.cli.start import Start, choose_start, config_of_run, without_source
+from salt.cli.which_tagger import make_tagger
 from salt.data.datamodule import JetDataModule
 from salt.errors import ConfigError
 from salt.files import write_text
@@ -67,7 +70,7 @@ class SaltCLI(LightningCLI):
         self.start = Start()
         self.command = ["main", verb, *arguments.words]
         super().__init__(
-            Tagger,
+            AdversarialTagger,
             JetDataModule,
             save_config_callback=None,
             trainer_class=Trainer,
@@ -84,6 +87,7 @@ class SaltCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what concerns neither data, model nor trainer alone."""
+        add_instantiator(make_tagger, AdversarialTagger, subclasses=False)  # Whose options are those of all models.
         parser.add_argument("--name", type=str, default="salt", help="Name of the model: of its runs and its columns.")
         parser.add_argument(
             "--compile", type=bool, default=False, help="Compile the model with torch.compile: minutes at the start."
@@ -107,7 +111,8 @@ class SaltCLI(LightningCLI):
         actions = self._parser(self.verb)._actions
         names = [a.dest for a in actions if a.dest not in ("help", "config", "print_config", *LINKED)]
         schedules = {f"model.lrs_config.{each.name}" for cls in (OneCycle, Cosine, Constant) for each in fields(cls)}
-        return [n for n in (*names, *sorted(schedules)) if not n.endswith(".help")]
+        against = [f"model.adversary.{each.name}" for each in fields(Adversary)]
+        return [n for n in (*names, *sorted(schedules), *against) if not n.endswith(".help")]
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Merges all layers and has the parser check the result."""
@@ -226,7 +231,7 @@ class SaltCLI(LightningCLI):
         self.state.global_step = lambda: self.trainer.global_step
         warn_of_other_users(self.trainer.strategy.root_device)
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        self.datamodule.bind(self.model.model.targets, seed, self.model.model.weighed_targets)
+        self.datamodule.bind(self.model.targets, seed, self.model.model.weighed_targets)
 
     def fit(self, model: Tagger, **kwargs: Any) -> None:
         """Trains, and says so if there was nothing left to train."""
@@ -239,7 +244,7 @@ class SaltCLI(LightningCLI):
                 if isinstance(callback, EarlyStopping) and callback.reason is not None:
                     raise ConfigError(
                         f"nothing was trained: the run has stopped early, as {callback.reason}\n"
-                        "to train on, give more with --trainer.callbacks.EarlyStopping.patience"
+                        f"to train on, give more with --{callback.more}"
                     )
             raise ConfigError(
                 f"nothing was trained: the checkpoint has {self.trainer.current_epoch} finished epochs and "

@@ -36,6 +36,11 @@ FORMS = (
     ShortForm(("-l", "--load"), "run.warm_start.checkpoint", "weights to begin from"),
     ShortForm(("-e", "--epoch"), "run.warm_start.epoch", "epochs that count as finished, with -l"),
     ShortForm(("-k",), "ckpt_path", "a checkpoint, with all that belongs to it"),
+    ShortForm(("-G",), "model.adversary.nuisance", "what an adversary shall not read from the scores"),
+    ShortForm(("-R",), "model.adversary.ratio", "rate of the tagger over that of the adversary"),
+    ShortForm(("-A",), "model.adversary.alpha", "how much the tasks count, 1 for plain training"),
+    ShortForm(("-B",), "model.adversary.balance", "the balance that ends the training"),
+    ShortForm(("-T",), "model.adversary.tolerance", "how far below it is near enough"),
 )
 
 _OPTIONS: Mapping[str, str] = {name: form.option for form in FORMS for name in form.names}

@@ -98,7 +98,7 @@ def build(config: Mapping[str, Any], where: str) -> tuple[Tagger, Mapping[str, I
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Tagger, "model", skip=set(OF_TRAINING))
     parser.add_argument("--inputs", type=dict[str, Input])
-    kept = {key: value for key, value in model.items() if key not in OF_TRAINING}
+    kept = {key: value for key, value in model.items() if key not in (*OF_TRAINING, "adversary")}
     inputs = data.get("inputs")
     tree = {**kept, "inputs": inputs, "name": config.get("name", "salt")}
     try:

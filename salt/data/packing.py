@@ -203,9 +203,9 @@ def _weight(plan: InputPlan, target: Target, raw: Array, rows: Array) -> Array:
         entry = int(np.argmax(wrong))
         need = "finite and at least 0" if target.kind == "weight" else "finite"
         raise DataError(
-            f"{plan.path}: loss weight '{target.variable}' of input '{plan.name}' is {raw[entry]} in row "
+            f"{plan.path}: {target.called} '{target.variable}' of input '{plan.name}' is {raw[entry]} in row "
             f"{rows[entry]}; it must be {need}\n"
             f"repair the file, or exclude such entries by data.inputs.{plan.name}.selection"
         )
-    values[wrong] = 0
+    values[wrong] = np.nan if target.kind == "nuisance" else 0
     return values

@@ -75,8 +75,7 @@ def plan_file(
         for kind, fields in (
             ("variable", spec.variables),
             ("variable", [c.variable for c in conditions]),
-            ("label", [t.variable for t in labels if t.learnt]),
-            ("loss weight", [t.variable for t in labels if not t.learnt]),
+            *((t.called, [t.variable]) for t in labels),
         ):
             for field in fields:
                 _check_number(layout, field, kind, f"{reader.path}: input '{name}'", dataset)

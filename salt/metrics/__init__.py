@@ -2,6 +2,7 @@
 
 from salt.metrics.base import Metric
 from salt.metrics.confusion import ConfusionMatrix
+from salt.metrics.decorrelation import Decorrelation
 from salt.metrics.figures import Confusion, Curve, Figure, Line
 from salt.metrics.lists import Scratch
 from salt.metrics.residuals import Residuals
@@ -13,6 +14,7 @@ __all__ = [
     "Confusion",
     "ConfusionMatrix",
     "Curve",
+    "Decorrelation",
     "Figure",
     "Line",
     "Metric",
