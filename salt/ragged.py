@@ -105,6 +105,12 @@ def sum_rows(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     return values.new_zeros((num_segments, *values.shape[1:])).index_add(0, segment, values)
 
 
+@replaceable
+def sum_jets(values: Tensor, like: Ragged) -> Tensor:
+    """Sums over the constituents of each jet: [T, ...] values of the constituents to [B, ...]; 0 for none."""
+    return sum_rows(values, like.jet_T, like.num_jets)
+
+
 def softmax_rows(logits: Tensor, segment: Tensor, num_segments: int, sink: bool = False) -> Tensor:
     """Softmax over the rows of each segment, for each column: [T, ...] and [T] to [T, ...].
 

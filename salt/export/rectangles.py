@@ -131,3 +131,10 @@ def attention_of_many(query_key_value: Tensor, layout: Heads, num_heads: int, dr
         parts.append(((weight @ v) / total_bHL1).flatten(0, 2))
     out = torch.cat(parts).index_select(0, layout.write.flatten())
     return out.reshape(total, num_heads * head_dim)
+
+
+def sum_of_many(values: Tensor, like: Ragged) -> Tensor:
+    """As `salt.ragged.sum_jets` has it: what is padded is a row of zeros."""
+    plan = plan_of_many(like)
+    sums = torch.cat([rectangle.sum(1) for rectangle in plan.split(values)])
+    return sums.index_select(0, plan.row_of_jet)

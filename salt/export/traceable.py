@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from salt.export.components import connected
-from salt.export.rectangles import attention_of_many, layout_of_many, plan_of_many, size_of
+from salt.export.rectangles import attention_of_many, layout_of_many, plan_of_many, size_of, sum_of_many
 from salt.nn.attention import Padded, attention, make_layout
 from salt.nn.buckets import Bucket, Plan, make_plan
 from salt.nn.pair_features import pair_features
-from salt.ragged import Pairs, Ragged, jet_of_each, merge, pairs, sum_rows
+from salt.ragged import Pairs, Ragged, jet_of_each, merge, pairs, sum_jets, sum_rows
 from salt.tasks.vertexing import PairLogits, components
 
 Functions = Mapping[Callable[..., Any], Callable[..., Any]]
@@ -44,6 +44,7 @@ def of_many_jets() -> Functions:
         make_plan: plan_of_many,
         make_layout: layout_of_many,
         attention: attention_of_many,
+        sum_jets: sum_of_many,
     }
 
 

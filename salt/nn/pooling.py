@@ -5,7 +5,7 @@ from torch import Tensor
 from salt.nn.dense import at_least_float32
 from salt.nn.encoder import Pooling
 from salt.nn.linear import Linear
-from salt.ragged import Ragged, softmax_rows, sum_rows
+from salt.ragged import Ragged, softmax_rows, sum_jets
 
 
 class SumPooling(Pooling):
@@ -21,7 +21,7 @@ class SumPooling(Pooling):
 
     def forward(self, x: Ragged) -> Tensor:
         """[T, D] rows to [B, D]."""
-        return sum_rows(at_least_float32(x.values), x.jet_T, x.num_jets)
+        return sum_jets(at_least_float32(x.values), x)
 
 
 class MeanPooling(Pooling):
@@ -37,7 +37,7 @@ class MeanPooling(Pooling):
 
     def forward(self, x: Ragged) -> Tensor:
         """[T, D] rows to [B, D]."""
-        return sum_rows(at_least_float32(x.values), x.jet_T, x.num_jets) / x.counts.clamp(min=1)[:, None]
+        return sum_jets(at_least_float32(x.values), x) / x.counts.clamp(min=1)[:, None]
 
 
 class AttentionPooling(Pooling):
@@ -58,4 +58,4 @@ class AttentionPooling(Pooling):
         """[T, D] rows to [B, D]."""
         score_T1 = at_least_float32(self.score(x.values))
         weight_T1 = softmax_rows(score_T1, x.jet_T, x.num_jets, self.sink)
-        return sum_rows(weight_T1 * x.values, x.jet_T, x.num_jets)
+        return sum_jets(weight_T1 * x.values, x)
