@@ -19,6 +19,7 @@ Trains jet taggers on HDF5 files of simulated jets.
   zoo        the models that come along, by name: main zoo list; main fit -m gn2
   simulate   make training, validation and test files with Pythia
   runs       list, show and compare trainings and their ancestry: main runs tree
+  serve      give jets to trainings elsewhere: main serve --files.train train.h5 --bind unix:jets.sock
   stage      list or remove what lies on fast storage: main stage list /dev/shm/$USER
   export     write a model for reconstruction software: main export RUN -o tagger.onnx
   report     a page of results, with pictures and numbers: main report RUN
@@ -135,6 +136,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return run(words[1:])
 
+    def serve(words: list[str]) -> int:
+        from salt.commands.serve import run
+
+        return run(words[1:])
+
     def zoo(words: list[str]) -> int:
         from salt.commands.zoo import run
 
@@ -142,7 +148,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
     trainers = dict.fromkeys(("fit", "validate", "test", "predict"), trainer)
     readers = {"compare": compare, "norm": norm, "rejection": rejection, "report": report, "runs": runs, "zoo": zoo}
-    others = {"check": check, "export": export, "simulate": simulate, "stage": stage}
+    others = {"check": check, "export": export, "serve": serve, "simulate": simulate, "stage": stage}
     return {**trainers, **readers, **others, "backtest": backtest}
 
 

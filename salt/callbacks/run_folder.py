@@ -19,6 +19,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from salt.callbacks.metrics_log import MetricsLog
 from salt.data.datamodule import JetDataModule
 from salt.data.norms import dump_norms
+from salt.data.paths import one_file
+from salt.data.places import read_text
 from salt.files import write_text
 from salt.inputs import unambiguous
 from salt.runs.attempt import RunningAttempt
@@ -60,7 +62,7 @@ class RunFolder(LastCallback):
         scales = {names[k]: v for k, v in _scales(pl_module).items()}
         dump_norms(scales, folder / "norm_dict.yaml")
         if datamodule.class_dict:
-            write_text(folder / "class_dict.yaml", Path(datamodule.class_dict).read_text())
+            write_text(folder / "class_dict.yaml", read_text(one_file(datamodule.class_dict, "data.class_dict")))
         write_text(self.attempt.metadata_path, yaml.safe_dump(self._metadata(trainer, datamodule), sort_keys=False))
         if not self.attempt.new:
             self.metrics.go_on(trainer.global_step)

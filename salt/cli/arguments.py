@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from salt.cli.configs import CONFIG_FORMAT, FORMAT_KEY, base_config, load_config, load_model, zoo
-from salt.cli.merge import Tree, merge
+from salt.cli.merge import Tree, from_source, merge
 from salt.cli.short_forms import FORMS, written_out
 from salt.errors import ConfigError, unknown
 
@@ -144,6 +144,7 @@ def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers
     asked: Tree = {}
     for name in arguments.configs:
         tree, path = load_config(name)
+        tree = from_source(tree)
         in_full = FORMAT_KEY in tree or (path is None and Path(name).name.removesuffix(".yaml") in zoo())
         if arguments.model is not None and in_full:
             raise ConfigError(
@@ -161,12 +162,13 @@ def merge_layers(arguments: Arguments, environment: Mapping[str, Any]) -> Layers
         elif saved:
             asked = merge(asked, tree)
         trees.append(tree)
-    result = merge({} if saved else base_config(), environment)
+    result = merge({} if saved else base_config(), from_source(environment))
     if arguments.model is not None:
-        result = merge(result, load_model(arguments.model))
+        result = merge(result, from_source(load_model(arguments.model)))
     for tree in trees:
         result = merge(result, tree)
-    return Layers(merge(result, arguments.flags), run, merge(asked, arguments.flags))
+    flags = from_source(arguments.flags)
+    return Layers(merge(result, flags), run, merge(asked, flags))
 
 
 COMET_NAMES = {

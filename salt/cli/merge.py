@@ -105,6 +105,14 @@ def _with_init_args(spec: Mapping[str, Any]) -> Tree:
     return {**kept, "init_args": _merge(kept.get("init_args") or {}, loose)}
 
 
+def from_source(tree: Mapping[str, Any]) -> Tree:
+    """A config that names a server of jets, and thereby none of the files that others beneath it name."""
+    data = tree.get("data")
+    if not isinstance(data, Mapping) or data.get("source") is None:
+        return dict(tree)
+    return {**tree, "data": {**dict.fromkeys(("train_file", "val_file", "test_file")), **data}}
+
+
 def _explicit(tree: Mapping[str, Any], over: Mapping[str, Any] | None = None) -> Tree:
     """The tree with the classes that need not be named; if another one is laid over it, with those named there."""
     result = dict(tree)

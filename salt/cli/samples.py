@@ -17,7 +17,8 @@ from salt.callbacks.prediction_file import MADE_FROM
 from salt.callbacks.predictions import PredictionWriter
 from salt.cli.devices import from_leader
 from salt.cli.run import SAMPLES_VARIABLE
-from salt.data.paths import describe_file, resolve
+from salt.data.paths import describe_file, one_file, resolve
+from salt.data.places import is_there, read_text
 from salt.data.samples import Sample
 from salt.errors import ConfigError, DataError
 from salt.files import write_text
@@ -118,7 +119,7 @@ def settings_of(config: Mapping[str, Any], verb: str) -> Tree:
         "weights": config.get("weights"),
         "data": {
             **{key: data.get(key) for key in ("inputs", "num_test", "batch_size", "reader")},
-            "norm_dict": _digest(Path(norms)) if norms and Path(norms).is_file() else None,
+            "norm_dict": _norms(norms) if norms else None,
         },
         "model": {key: value for key, value in model.items() if key not in ("lrs_config", "optimizer")},
         "trainer": {"precision": trainer.get("precision"), "limit_batches": trainer.get(f"limit_{verb}_batches")},
@@ -203,6 +204,12 @@ def _made_from(path: Path) -> Any:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _norms(option: str) -> str | None:
+    """A hash of a normalisation; None where there is no such file."""
+    place = one_file(option, "data.norm_dict")
+    return hashlib.sha256(read_text(place).encode()).hexdigest() if is_there(place) else None
 
 
 def _number(value: float) -> float | None:

@@ -30,6 +30,7 @@ FORMS = (
     ShortForm(GPU, "trainer.devices", "GPUs by their numbers, such as 0,1; -1 for the CPU"),
     ShortForm(("-j", "--n_cpu"), "data.num_workers", "processes that read"),
     ShortForm(("-b",), "data.batch_size", "jets of a step"),
+    ShortForm(("-d", "--data_source"), "data.source", "a server of jets: unix:jets.sock or http://node:8088"),
     ShortForm(("-n", "--n_epochs"), "trainer.max_epochs", "epochs"),
     ShortForm(("-r", "--rate"), "model.lrs_config.max", "largest learning rate"),
     ShortForm(("-w", "--weightdecay"), "model.lrs_config.weight_decay", "weight decay"),

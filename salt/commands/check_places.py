@@ -11,6 +11,7 @@ from salt.cli.checked import Checked
 from salt.data.build import packed_bytes
 from salt.data.datamodule import JetDataModule
 from salt.data.links import linked_files
+from salt.data.places import size_of
 from salt.data.space import check_space, in_words
 from salt.data.staged import storage_folder
 from salt.errors import ConfigError, SaltError
@@ -91,7 +92,7 @@ def _needed(data: JetDataModule) -> tuple[int, str]:
     for path in paths:
         if linked := linked_files(path):
             raise SaltError(f"data.stage: the data of {path} lie in {linked[0]}; give --data.stage packed")
-    return sum(path.stat().st_size for path in paths), "the training and validation files"
+    return sum(size_of(path) for path in paths), "the training and validation files"
 
 
 def _existing(folder: Path) -> Path:

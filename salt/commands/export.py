@@ -165,6 +165,8 @@ def _real_jets(saved: "SavedModel", asked: str | None) -> "JetBatch | None":
 
     data: Mapping[str, Any] = saved.config["data"]
     named = [asked] if asked else [data[key] for key in ("test_file", "val_file") if data.get(key)]
+    if not asked and data.get("source"):
+        named += [f"{data['source']}#test", f"{data['source']}#val"]
     files = [file for files in named for file in (files if isinstance(files, list) else [files])]
     for file in files:
         try:

@@ -18,6 +18,7 @@ from salt.data.formats import open_reader
 from salt.data.measured import Measured, measure_all, measure_declared
 from salt.data.norms import dump_class_weights, dump_norms
 from salt.data.paths import resolve
+from salt.data.remote import Place
 from salt.data.source import Source
 from salt.errors import ConfigError, DataError, unknown
 from salt.files import complete_or_absent
@@ -83,7 +84,7 @@ def _parser() -> Words:
     return parser
 
 
-def _declared(configs: Sequence[str], paths: Sequence[Path]) -> Measured:
+def _declared(configs: Sequence[str], paths: Sequence[Place]) -> Measured:
     tree = finish(merge_layers(Arguments(configs=tuple(configs)), {}).tree)
     data = tree.get("data") or {}
     inputs = {str(name): _input(str(name), spec) for name, spec in (data.get("inputs") or {}).items()}

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from salt.data.reader import Reader
+from salt.data.remote import Place
 from salt.data.source import Source
 from salt.data.survey import Measure, Survey
 from salt.errors import ConfigError, DataError
@@ -18,7 +18,7 @@ FAR = 5.0
 """Standard deviations between a measured mean and a given one, or the ratio of deviations, that are not by chance."""
 
 
-def check_distinct(train: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> None:
+def check_distinct(train: Sequence[Place], others: Mapping[str, Sequence[Place]]) -> None:
     """Raises ConfigError if a file of training is also one of another option, such as ``data.val_file``."""
     real = {path.resolve() for path in train}
     for key, paths in others.items():

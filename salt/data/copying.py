@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from salt.data.places import read_bytes, size_of
 from salt.data.progress import progress
+from salt.data.remote import Place, RemoteFile
 from salt.data.space import StorageError, file_system
 from salt.errors import DataError
 
@@ -18,12 +20,12 @@ RESERVING = ("btrfs", "ext4", "tmpfs", "xfs")
 """File systems that can set space aside at once; on others the system's library would write it full instead."""
 
 
-def copy_name(number: int, path: Path) -> str:
+def copy_name(number: int, path: Place) -> str:
     """The name of the copy of the file with this number, which no two files share."""
     return f"{number}_{path.name}"
 
 
-def copy_files(paths: Sequence[Path], folder: Path) -> None:
+def copy_files(paths: Sequence[Place], folder: Path) -> None:
     """Copies files into an empty folder.
 
     Space for all of them is set aside first, where the file system can do so. Each piece gets a checksum (CRC-32) when
@@ -39,7 +41,7 @@ def copy_files(paths: Sequence[Path], folder: Path) -> None:
         StorageError: What is read back is not what was written.
         OSError: The folder cannot be written.
     """
-    sizes = [path.stat().st_size for path in paths]
+    sizes = [size_of(path) for path in paths]
     targets = [folder / copy_name(number, path) for number, path in enumerate(paths)]
     reserving = file_system(folder) in RESERVING
     for target, size in zip(targets, sizes, strict=True):
@@ -70,7 +72,7 @@ def _reserve(target: Path, size: int, reserving: bool) -> None:
         os.close(descriptor)
 
 
-def _copy_piece(source: Path, target: Path, start: int, length: int) -> int:
+def _copy_piece(source: Place, target: Path, start: int, length: int) -> int:
     writing = os.open(target, os.O_RDWR)
     try:
         checksum = _transfer(source, writing, start, length)
@@ -86,8 +88,12 @@ def _copy_piece(source: Path, target: Path, start: int, length: int) -> int:
     return length
 
 
-def _transfer(source: Path, writing: int, start: int, length: int) -> int:
+def _transfer(source: Place, writing: int, start: int, length: int) -> int:
     """Copies a piece of a file; returns its checksum."""
+    if isinstance(source, RemoteFile):
+        data = read_bytes(source, start, start + length)
+        _write(writing, data, start)
+        return zlib.crc32(data)
     try:
         reading = os.open(source, os.O_RDONLY)
     except OSError as error:
@@ -102,13 +108,18 @@ def _transfer(source: Path, writing: int, start: int, length: int) -> int:
             if not data:
                 raise DataError(f"{source} became shorter while it was copied; start again when it is complete")
             checksum = zlib.crc32(data, checksum)
-            left = memoryview(data)
-            while left:
-                written = os.pwrite(writing, left, place)
-                left, place = left[written:], place + written
+            _write(writing, data, place)
+            place += len(data)
     finally:
         os.close(reading)
     return checksum
+
+
+def _write(writing: int, data: bytes, place: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(writing, left, place)
+        left, place = left[written:], place + written
 
 
 def _unreadable(source: Path, error: OSError) -> DataError:

@@ -17,8 +17,11 @@ from salt.data.loader import StepLoader
 from salt.data.norms import dataset_scales, input_scales, load_class_weights, load_norms
 from salt.data.options import check_limits, check_reading
 from salt.data.orders import Blocks, Order, Sequential, Single, Weak, share, whole_batches
-from salt.data.paths import describe_file, resolve
+from salt.data.paths import one_file, resolve
+from salt.data.places import read_text
+from salt.data.remote import Place
 from salt.data.samples import Sample, find_samples
+from salt.data.served import files_of
 from salt.data.source import Source
 from salt.data.space import StorageError
 from salt.data.staged import storage_folder
@@ -73,6 +76,7 @@ class JetDataModule(LightningDataModule):
         shuffle: With blocks, the jets of several random blocks are mixed, so batches differ in every epoch; weak keeps
             the same batches of consecutive jets and changes only their order.
         reader: Class path of a reader for files of another format, such as ``my_package.MyReader``.
+        source: Where ``main serve`` gives the files that are null above: ``unix:jets.sock`` or ``http://node:8088``.
 
     Attributes:
         paths: For each opened part, such as ``train``, its files as they were named.
@@ -101,6 +105,7 @@ class JetDataModule(LightningDataModule):
         batched_read: bool = True,
         shuffle: Literal["blocks", "weak"] = "blocks",
         reader: str | None = None,
+        source: str | None = None,
     ) -> None:
         super().__init__()
         check_inputs(inputs)
@@ -108,9 +113,9 @@ class JetDataModule(LightningDataModule):
         check_limits(self.limits, batch_size, constituents_per_step, num_workers)
         check_reading(stage, move_files_temp, shuffle, batched_read)
         self.inputs = inputs
-        self.samples = find_samples(test_file)
+        self.options, tested = files_of(source, train_file, val_file, test_file)
+        self.samples = find_samples(tested)
         self.chosen = 0
-        self.options = {"train": train_file, "val": val_file}
         self.batch_size = batch_size
         self.constituents_per_step = constituents_per_step
         self.num_workers = num_workers
@@ -129,7 +134,7 @@ class JetDataModule(LightningDataModule):
         self._seed = 0
         self._sources: dict[str, Source] = {}
         self._stores: dict[str, Store] = {}
-        self.paths: dict[str, tuple[Path, ...]] = {}
+        self.paths: dict[str, tuple[Place, ...]] = {}
         self._missing: dict[str, tuple[Target, ...]] = {}
         self._staging: Staging | None = None
 
@@ -170,12 +175,14 @@ class JetDataModule(LightningDataModule):
     def teardown(self, stage: str) -> None:
         """Closes the files, and gives up what was staged after training."""
         for source in self._sources.values():
-            source.close()
+            source.end()
         if stage == "fit":
             self._release()
 
     def on_exception(self, exception: BaseException) -> None:
-        """Gives up what was staged when training fails."""
+        """Gives up what was staged when training fails, and what is still waited for of another machine."""
+        for source in self._sources.values():
+            source.end()
         self._release()
 
     def train_dataloader(self) -> StepLoader:
@@ -240,16 +247,11 @@ class JetDataModule(LightningDataModule):
 
     def describe(self) -> dict[str, Any]:
         """What was opened: for each part its jets in use, and each file with size, hash of its header and rows."""
-        return {
-            part: {
-                "jets": source.num_jets,
-                "files": [
-                    describe_file(path, reader.format, size)
-                    for path, reader, size in zip(self.paths[part], source.readers, source.sizes, strict=True)
-                ],
-            }
-            for part, source in self._sources.items()
-        }
+        return {part: source.describe(self.paths[part]) for part, source in self._sources.items()}
+
+    @property
+    def _norms(self) -> Place | None:
+        return one_file(self.norm_dict, "data.norm_dict") if self.norm_dict is not None else None
 
     @property
     def _rank(self) -> int:
@@ -270,7 +272,7 @@ class JetDataModule(LightningDataModule):
         test_paths = self._test_paths()
         others = {f"data.{part}_file": found for part, found in paths.items() if part != "train"}
         check_distinct(paths["train"], {**others, "data.test_file": test_paths})
-        norms = Path(self.norm_dict) if self.norm_dict is not None else None
+        norms = self._norms
         given = None if norms is None else input_scales(load_norms(norms), self.inputs, norms)
         # Everything that can be wrong is found in the original files, before anything is copied.
         self._sources = {part: self._open(part, found, self._targets) for part, found in paths.items()}
@@ -288,33 +290,30 @@ class JetDataModule(LightningDataModule):
         if self.move_files_temp is not None and not trial:
             self._stage(storage_folder(self.move_files_temp))
 
-    def _resolve(self, part: str) -> tuple[Path, ...]:
+    def _resolve(self, part: str) -> tuple[Place, ...]:
         option = self.chosen_sample.option if part == "test" else self.options[part]
-        key = f"data.{part}_file"
-        if option is None:
-            raise ConfigError(f"{key} is not given; name the file by --{key}")
-        return resolve(option, key)
+        return resolve(option, f"data.{part}_file")
 
-    def _open(self, part: str, paths: tuple[Path, ...], targets: tuple[Target, ...], strict: bool = True) -> Source:
+    def _open(self, part: str, paths: tuple[Place, ...], targets: tuple[Target, ...], strict: bool = True) -> Source:
         self.paths[part] = paths
         key = f"data.{part}_file"
         readers = [open_reader(path, {}, self.reader) for path in paths]
-        if self.norm_dict is not None and any(reader.format != "structured" for reader in readers):
-            scales = dataset_scales(load_norms(Path(self.norm_dict)), self.inputs, Path(self.norm_dict))
+        if (norms := self._norms) is not None and any(reader.format != "structured" for reader in readers):
+            scales = dataset_scales(load_norms(norms), self.inputs, norms)
             readers = [open_reader(path, scales, self.reader) for path in paths]
         if not strict:
             self._missing[part] = lacking = lacking_targets(readers, self.inputs, targets)
             targets = tuple(t for t in targets if t not in lacking)
         return Source(key, readers, self.inputs, targets, self.limits[part], f"data.num_{part}", strict)
 
-    def _test_paths(self) -> tuple[Path, ...]:
+    def _test_paths(self) -> tuple[Place, ...]:
         try:
             found = [resolve(sample.option, "data.test_file") for sample in self.samples]
         except SaltError:  # Training needs no test file.
             return ()
         return tuple(path for paths in found for path in paths)
 
-    def _open_test(self, paths: tuple[Path, ...]) -> Source | None:
+    def _open_test(self, paths: tuple[Place, ...]) -> Source | None:
         if not paths:
             return None
         try:
@@ -358,7 +357,7 @@ class JetDataModule(LightningDataModule):
     def _prepare(self, staging: Staging) -> None:
         if self.stage == "packed":
             umami = any(reader.format != "structured" for source in self._sources.values() for reader in source.readers)
-            scales = Path(self.norm_dict).read_text() if self.norm_dict is not None and umami else None
+            scales = read_text(norms) if umami and (norms := self._norms) is not None else None
             # The smallest first, so that too little space is found out early.
             for part, source in sorted(self._sources.items(), key=lambda item: item[1].num_jets):
                 self._stores[part] = staging.pack(source, scales)

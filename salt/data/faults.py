@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from salt.data.norms import dataset_scales, input_scales, load_class_weights, lo
 from salt.data.paths import resolve
 from salt.data.plan import plan_file
 from salt.data.reader import Reader
+from salt.data.remote import Place
 from salt.data.scan import Scan, Unit, measures_of, scan
 from salt.data.source import Source
 from salt.data.survey import Measure, Survey, number_scales, scales_of
@@ -124,11 +124,9 @@ class _Search:
 
     def _norms(self) -> dict[str, dict[str, Scale]] | None:
         """The given scales, of variables that have one."""
-        if self.data.norm_dict is None:
-            return None
-        path = Path(self.data.norm_dict)
-        norms = self._try(load_norms, path)
-        if norms is None:
+        path = self._try(lambda: self.data._norms)
+        norms = self._try(load_norms, path) if path is not None else None
+        if path is None or norms is None:
             return None
         given: dict[str, dict[str, Scale]] = {name: {} for name in self.inputs}
         for name, spec in self.inputs.items():
@@ -138,12 +136,14 @@ class _Search:
                     given[name] |= input_scales(norms, alone, path)[name]
         return given
 
-    def _open(self, paths: Sequence[Path]) -> list[Reader]:
+    def _open(self, paths: Sequence[Place]) -> list[Reader]:
         opened = [r for path in paths if (r := self._try(open_reader, path, {}, self.data.reader)) is not None]
         if self.data.norm_dict is None or all(reader.format == "structured" for reader in opened):
             return opened
-        norms = Path(self.data.norm_dict)
-        scales = self._try(lambda: dataset_scales(load_norms(norms), self.data.inputs, norms))
+        norms = self._try(lambda: self.data._norms)
+        scales = (
+            None if norms is None else self._try(lambda: dataset_scales(load_norms(norms), self.data.inputs, norms))
+        )
         return [open_reader(reader.path, scales or {}, self.data.reader) for reader in opened]
 
     def _try_units(self, reader: Reader) -> None:

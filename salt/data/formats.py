@@ -2,17 +2,18 @@
 
 import importlib
 from collections.abc import Callable
-from pathlib import Path
 
 from salt.data.hdf5 import FileHandle
 from salt.data.links import check_links
 from salt.data.reader import Reader, Scales
+from salt.data.remote import Place, RemoteFile
+from salt.data.served import check_types, is_served
 from salt.data.structured import StructuredReader, is_structured
 from salt.data.umami import UmamiReader, is_umami
 from salt.errors import ConfigError, DataError
 
 
-def open_reader(path: Path, scales: Scales, class_path: str | None = None) -> Reader:
+def open_reader(path: Place, scales: Scales, class_path: str | None = None) -> Reader:
     """The reader that fits a file.
 
     Args:
@@ -31,10 +32,12 @@ def open_reader(path: Path, scales: Scales, class_path: str | None = None) -> Re
     try:
         file = handle()
         check_links(path, file)
-        if is_structured(file):
-            return StructuredReader(path, scales)
-        if is_umami(file):
-            return UmamiReader(path, scales)
+        kind = StructuredReader if is_structured(file) else UmamiReader if is_umami(file) else None
+        if kind is not None:
+            reader = kind(path, scales)
+            if isinstance(path, RemoteFile) and is_served(path.url):
+                check_types(path, (kind(path, {}) if scales else reader).layouts())
+            return reader
         names = ", ".join(list(file)[:8]) or "nothing"
     finally:
         handle.close()
@@ -44,10 +47,10 @@ def open_reader(path: Path, scales: Scales, class_path: str | None = None) -> Re
     )
 
 
-def _import(class_path: str) -> Callable[[Path, Scales], Reader]:
+def _import(class_path: str) -> Callable[[Place, Scales], Reader]:
     module, _, name = class_path.rpartition(".")
     try:
-        found: Callable[[Path, Scales], Reader] = getattr(importlib.import_module(module), name)
+        found: Callable[[Place, Scales], Reader] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"data.reader: there is no class {class_path} ({error})") from error
     return found

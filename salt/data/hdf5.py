@@ -1,5 +1,6 @@
 """HDF5 files that open themselves where they are needed, and errors of the library in plain words."""
 
+import atexit
 import os
 import threading
 import weakref
@@ -7,13 +8,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401 (registers its filters)
 import numpy as np
 
+from salt.data.reader import Array
+from salt.data.remote import Place, RemoteFile
+from salt.data.stream import RemoteStream, RowSpans
 from salt.errors import DataError
 
 CACHE_BYTES = 16 * 2**20
@@ -34,12 +37,15 @@ class FileHandle:
         kept: Whatever belongs to the open file; emptied when it is closed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
         self.kept: dict[Any, Any] = {}
         self._file: Any = None
+        self._stream: RemoteStream | None = None
         self._process = 0
         self._users = 0
+        self._lock = threading.RLock()
+        self._ended = False
 
     def __call__(self) -> Any:
         """The open ``h5py.File``, to be used at once; `opened` is for what takes longer.
@@ -47,21 +53,27 @@ class FileHandle:
         Raises:
             DataError: The file cannot be opened.
         """
-        with _guard:
+        with self._lock:
             if self._file is None or self._process != os.getpid():
+                if self._ended:
+                    raise DataError(f"{self.path} is not read any more")
                 self.kept = {}
                 with plain_errors(self.path, "is not a complete HDF5 file"):
-                    self._file = h5py.File(self.path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
+                    self._file = self._open()
                 self._process = os.getpid()
-            _used[id(self)] = weakref.ref(self)
-            _used.move_to_end(id(self))
-            for key in list(_used)[: max(0, len(_used) - MOST_OPEN)]:
-                handle = _used[key]()
-                if handle is None:
-                    del _used[key]
-                elif not handle._users and handle is not self:
-                    handle._close()
-            return self._file
+            file = self._file
+            with _guard:
+                _used[id(self)] = weakref.ref(self)
+                _used.move_to_end(id(self))
+                oldest = list(_used.items())[: max(0, len(_used) - MOST_OPEN)]
+        for key, reference in oldest:
+            handle = reference()
+            if handle is None:
+                with _guard:
+                    _used.pop(key, None)
+            elif handle is not self:
+                handle._close_unused()
+        return file
 
     @contextmanager
     def opened(self) -> Iterator[Any]:
@@ -70,25 +82,69 @@ class FileHandle:
         Raises:
             DataError: The file cannot be opened.
         """
-        with _guard:
+        with self._lock:
             self._users += 1
         try:
             yield self()
         finally:
-            with _guard:
+            with self._lock:
                 self._users -= 1
+
+    @contextmanager
+    def ahead(self, item: Any, rows: Array) -> Iterator[None]:
+        """Fetches at once what is read inside of the block, where the file is on another machine.
+
+        Args:
+            item: A dataset of the open file.
+            rows: [B], ascending.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        if self._stream is None:
+            yield
+            return
+        key = (item.name, RowSpans)
+        if key not in self.kept:
+            self.kept[key] = RowSpans.of(item)
+        with self._stream.ahead(self.kept[key].between(rows)):
+            yield
+
+    def end(self) -> None:
+        """Closes the file for good; who still waits for it is given up."""
+        self._ended = True
+        self.close()
 
     def close(self) -> None:
         """Closes the file in this process; the next call opens it again."""
-        with _guard:
+        if self._stream is not None:
+            self._stream.give_up()
+        with self._lock:
             self._close()
+
+    def _close_unused(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._users:
+                    self._close()
+            finally:
+                self._lock.release()
+
+    def _open(self) -> Any:
+        if not isinstance(self.path, RemoteFile):
+            return h5py.File(self.path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
+        self._stream = RemoteStream(self.path)
+        return h5py.File(self._stream, "r", rdcc_nbytes=CACHE_BYTES)
 
     def _close(self) -> None:
         if self._file is not None and self._process == os.getpid():
             self._file.close()
-        self._file = None
+        if self._stream is not None:
+            self._stream.close()
+        self._file = self._stream = None
         self.kept = {}
-        _used.pop(id(self), None)
+        with _guard:
+            _used.pop(id(self), None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
@@ -97,13 +153,22 @@ class FileHandle:
         FileHandle.__init__(self, **state)
 
 
-_guard = threading.RLock()
+_guard = threading.Lock()
 _used: OrderedDict[int, weakref.ref[FileHandle]] = OrderedDict()
 """The open files of this process by `id`, the one that was used last at the end."""
 
 
+@atexit.register
+def _close_remote() -> None:
+    """Closes what HDF5 would otherwise read through Python at the end, when that is gone."""
+    for each in list(_used.values()):
+        handle = each()
+        if handle is not None and isinstance(handle.path, RemoteFile):
+            handle.close()
+
+
 @contextmanager
-def plain_errors(path: Path, problem: str) -> Iterator[None]:
+def plain_errors(path: Place, problem: str) -> Iterator[None]:
     """Turns an OSError of the HDF5 library into a DataError ``<path> <problem>: <reason>``."""
     try:
         yield

@@ -11,13 +11,14 @@ from typing import Any
 import h5py
 
 from salt.data.hdf5 import plain_errors
+from salt.data.remote import Place, RemoteFile
 from salt.errors import DataError
 
 BLOCK = "%b"
 """In the name of a source of a virtual dataset: a number that counts up."""
 
 
-def linked_files(path: Path) -> tuple[Path, ...]:
+def linked_files(path: Place) -> tuple[Path, ...]:
     """The other files in which the data of a file lie.
 
     Returns:
@@ -26,18 +27,26 @@ def linked_files(path: Path) -> tuple[Path, ...]:
     Raises:
         DataError: One of them is missing.
     """
-    if not h5py.is_hdf5(path):
-        return ()
+    if isinstance(path, RemoteFile) or not h5py.is_hdf5(path):
+        return ()  # One on another machine was refused when it was opened.
     with plain_errors(path, "is not a complete HDF5 file"), h5py.File(path, "r", locking=False) as file:
         return tuple(_linked(path, file))
 
 
-def check_links(path: Path, file: Any) -> None:
+def check_links(path: Place, file: Any) -> None:
     """Makes sure that the data of an open file can be read, also where they lie in others.
 
     Raises:
-        DataError: Another file is missing, or lacks the dataset that is wanted of it.
+        DataError: Another file is missing, or lacks the dataset that is wanted of it, or cannot be found as the file is
+            on another machine.
     """
+    if isinstance(path, RemoteFile):
+        for name, _ in _links(file):
+            raise DataError(
+                f"{path}: its data lie in other files, such as {name}, which are not looked for on other machines\n"
+                "name the files that hold the data, by a wildcard or one by one"
+            )
+        return
     for other, datasets in _linked(path, file).items():
         with plain_errors(other, f"is needed by {path}, but is not a complete HDF5 file"):
             lacking = _lacking(other, datasets)

@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from salt.data.paths import one_file
+from salt.data.places import read_text
+from salt.data.remote import Place
 from salt.errors import DataError, unknown
 from salt.inputs import Input, Target
 from salt.statistics import Scale
@@ -18,7 +21,7 @@ Norms: TypeAlias = Mapping[str, Mapping[str, object]]
 KEYS = (("mean", "std"), ("shift", "scale"))
 
 
-def load_norms(path: Path) -> dict[str, dict[str, object]]:
+def load_norms(path: Place) -> dict[str, dict[str, object]]:
     """Reads a normalisation: YAML or JSON with mean and std, or shift and scale, for each dataset and variable.
 
     Entries are looked at when they are used, since tools also write those of flags that are the same for all.
@@ -29,7 +32,7 @@ def load_norms(path: Path) -> dict[str, dict[str, object]]:
     return {name: {str(v): x for v, x in table.items()} for name, table in _load(path, "data.norm_dict").items()}
 
 
-def input_scales(norms: Norms, inputs: Mapping[str, Input], path: Path) -> dict[str, dict[str, Scale]]:
+def input_scales(norms: Norms, inputs: Mapping[str, Input], path: Place) -> dict[str, dict[str, Scale]]:
     """The scales of the variables of each input, which the file has under its name or that of its dataset.
 
     Raises:
@@ -47,7 +50,7 @@ def input_scales(norms: Norms, inputs: Mapping[str, Input], path: Path) -> dict[
     return found
 
 
-def dataset_scales(norms: Norms, inputs: Mapping[str, Input], path: Path) -> dict[str, dict[str, Scale]]:
+def dataset_scales(norms: Norms, inputs: Mapping[str, Input], path: Place) -> dict[str, dict[str, Scale]]:
     """The scales of all variables of each dataset, by which a format that stores normalised values undoes that.
 
     Raises:
@@ -95,7 +98,7 @@ def load_class_weights(
     """
     if option is None:
         return {}
-    path = Path(option)
+    path = one_file(option, "data.class_dict")
     tables = _load(path, "data.class_dict")
     found = {}
     for target, meaning in codes.items():
@@ -123,12 +126,12 @@ def _table(norms: Norms, name: str, spec: Input) -> Mapping[str, object] | None:
     return norms.get(name) or norms.get(spec.dataset_of(name))
 
 
-def _load(path: Path, key: str) -> dict[str, dict[Any, Any]]:
+def _load(path: Place, key: str) -> dict[str, dict[Any, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         tables = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except FileNotFoundError as error:
-        folder = path.parent
+        folder = Path(str(path)).parent
         names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
         raise DataError(f"{key}: " + unknown("file", path.name, names, f"in folder {folder}")) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -138,7 +141,7 @@ def _load(path: Path, key: str) -> dict[str, dict[Any, Any]]:
     return {str(name): table for name, table in tables.items()}
 
 
-def _scale(path: Path, name: str, variable: object, entry: object) -> Scale:
+def _scale(path: Place, name: str, variable: object, entry: object) -> Scale:
     where = f"{path}: variable '{variable}' of '{name}'"
     for mean_key, std_key in KEYS:
         if isinstance(entry, dict) and mean_key in entry and std_key in entry:

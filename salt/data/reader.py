@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salt.data.remote import Place
 from salt.statistics import Scale
 
 Array: TypeAlias = NDArray[Any]
@@ -38,12 +38,12 @@ class Layout:
 class Reader(Protocol):
     """One file of some format.
 
-    A reader is built from the path and the normalisation that the user gave; it must survive pickling and forking,
-    and returns physical values: a format that stores normalised ones undoes that. A dataset of constituents has a
-    field ``valid`` that is true where an entry is real.
+    A reader is built from the place of the file, which is a `RemoteFile` for a URL, and the normalisation that the user
+    gave; it must survive pickling and forking, and returns physical values: a format that stores normalised ones undoes
+    that. A dataset of constituents has a field ``valid`` that is true where an entry is real.
     """
 
-    path: Path
+    path: Place
     format: str
 
     def layouts(self) -> Mapping[str, Layout]:

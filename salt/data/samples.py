@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from salt.data.remote import is_url, place_in_url
 from salt.errors import ConfigError
 
 
@@ -13,7 +14,7 @@ class Sample:
     """One sample.
 
     Args:
-        option: A path, a wildcard over the parts of the sample, or ``sample:test``.
+        option: A path or URL, a wildcard over the parts of the sample, or ``sample:test``.
         name: What it is called in file names; different for all samples of a command.
     """
 
@@ -37,7 +38,7 @@ def find_samples(asked: str | Sequence[str] | None) -> tuple[Sample, ...]:
     options = [asked] if isinstance(asked, str) else [str(each) for each in asked]
     if not options:
         raise ConfigError("data.test_file is an empty list; name at least one file")
-    places = [Path(option).expanduser().absolute() for option in options]
+    places = [_place(option) for option in options]
     for option, place in zip(options, places, strict=True):
         if places.count(place) > 1:
             raise ConfigError(f"data.test_file names {option} twice")
@@ -52,7 +53,11 @@ def find_samples(asked: str | Sequence[str] | None) -> tuple[Sample, ...]:
     return tuple(Sample(option, name) for option, name in zip(options, names, strict=True))
 
 
-def _name(place: Path, depth: int) -> str:
+def _place(option: str) -> PurePath:
+    return place_in_url(option) if is_url(option) else Path(option).expanduser().absolute()
+
+
+def _name(place: PurePath, depth: int) -> str:
     """The last parts of a path as one word."""
     words = [*place.parts[-depth:-1], place.stem.replace("sample:", "sample_")]
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "_".join(words))

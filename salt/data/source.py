@@ -4,15 +4,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from salt.data.entries import Entries, of_records, pick
 from salt.data.packing import Packed, Part, concatenate, pack_constituents, pack_jets
+from salt.data.paths import describe_file
 from salt.data.plan import InputPlan, plan_file
 from salt.data.reader import VALID, Array, Layout, Reader
+from salt.data.remote import Place
 from salt.data.selection import passes
 from salt.errors import DataError, unknown
 from salt.inputs import JETS, Input, Target
@@ -69,7 +70,7 @@ class Source:
             self.rows = self.rows[: self.num_jets]
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Place, ...]:
         """The files, in the order of reading."""
         return tuple(reader.path for reader in self.readers)
 
@@ -185,10 +186,27 @@ class Source:
                 )
         return found[0] if found else ()
 
+    def describe(self, paths: Sequence[Place]) -> dict[str, Any]:
+        """The number of jets in use, and each file with size, hash of its header and rows.
+
+        Args:
+            paths: The files as they were named, where these are copies.
+        """
+        files = [
+            describe_file(path, reader.format, size)
+            for path, reader, size in zip(paths, self.readers, self.sizes, strict=True)
+        ]
+        return {"jets": self.num_jets, "files": files}
+
     def close(self) -> None:
         """Closes all files in this process; they open again by themselves."""
         for reader in self.readers:
             reader.close()
+
+    def end(self) -> None:
+        """Closes all files for good, also for those that still wait for what is on another machine."""
+        for reader in self.readers:
+            getattr(reader, "end", reader.close)()
 
     def _whole_chunks(self, reader: Reader, rows: int) -> int:
         """About so many rows, as a multiple of the chunks of what costs most to read."""

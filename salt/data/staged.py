@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from salt.data.lease import Lease
+from salt.data.remote import Place
 from salt.data.space import StorageError
 from salt.errors import ConfigError
 
@@ -68,7 +69,7 @@ def staged_name(key: str) -> str:
     return f"salt_{os.geteuid()}_{key}"
 
 
-def write_contents(folder: Path, stage: str, files: Sequence[Path]) -> None:
+def write_contents(folder: Path, stage: str, files: Sequence[Place]) -> None:
     """Writes into a folder, which is complete otherwise, what it is."""
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     made = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -17,6 +17,8 @@ from salt.data.copying import copy_files, copy_name
 from salt.data.lease import Lease
 from salt.data.links import linked_files
 from salt.data.paths import describe_file
+from salt.data.places import changes_of, size_of
+from salt.data.remote import Place
 from salt.data.signals import unwinding
 from salt.data.source import Source
 from salt.data.space import FULL, StorageError, check_space, in_words
@@ -42,7 +44,7 @@ class Staging:
         self.folder = folder
         self._leases: list[Lease] = []
 
-    def copy(self, parts: Mapping[str, Sequence[Path]]) -> dict[str, tuple[Path, ...]]:
+    def copy(self, parts: Mapping[str, Sequence[Place]]) -> dict[str, tuple[Path, ...]]:
         """Copies files, those of each part to a folder of its own.
 
         Args:
@@ -118,22 +120,22 @@ class Staging:
         self._leases.append(Lease(self.folder, staged_name(key)))
         return self._leases[-1]
 
-    def _announce(self, paths: Sequence[Path]) -> None:
+    def _announce(self, paths: Sequence[Place]) -> None:
         """Says what will be copied and how much room there is, before the first byte."""
         if paths:
             needed, free = self._check_space(paths)
             numbers = len(paths), in_words(needed), self.folder, in_words(free)
             log.info("copying %d files, %s, to %s, where %s are free", *numbers)
 
-    def _copy(self, paths: Sequence[Path], folder: Path) -> None:
+    def _copy(self, paths: Sequence[Place], folder: Path) -> None:
         self._check_space(paths)
         copy_files(paths, folder)
 
-    def _check_space(self, paths: Sequence[Path]) -> tuple[int, int]:
-        needed = sum(path.stat().st_size for path in paths)
+    def _check_space(self, paths: Sequence[Place]) -> tuple[int, int]:
+        needed = sum(size_of(path) for path in paths)
         return needed, check_space(self.folder, needed, "the training and validation files")
 
-    def _acquire(self, lease: Lease, stage: str, files: Mapping[Path, Any], fill: Callable[[Path], None]) -> None:
+    def _acquire(self, lease: Lease, stage: str, files: Mapping[Place, Any], fill: Callable[[Path], None]) -> None:
         def build(folder: Path) -> None:
             fill(folder)
             for path, identity in files.items():
@@ -161,14 +163,12 @@ class Staging:
                 raise
 
 
-def _identity(path: Path, linked: Sequence[Path] = ()) -> dict[str, Any]:
+def _identity(path: Place, linked: Sequence[Path] = ()) -> dict[str, Any]:
     """What changes whenever a file, or one in which its data lie, does, also where its times are set back."""
-    found = path.stat()
-    times = [found.st_mtime_ns, found.st_ctime_ns]
-    return {**describe_file(path, "", 0), "times": times, "linked": [_identity(other) for other in linked]}
+    return {**describe_file(path, "", 0), "times": changes_of(path), "linked": [_identity(other) for other in linked]}
 
 
-def _check_whole(path: Path) -> None:
+def _check_whole(path: Place) -> None:
     if linked := linked_files(path):
         rest = f" and {len(linked) - 1} more" if len(linked) > 1 else ""
         raise DataError(

@@ -2,16 +2,17 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from salt.data.chunks import ChunkTable
 from salt.data.entries import Entries, pick_padded
 from salt.data.filters import UndecodableError
 from salt.data.hdf5 import FileHandle, plain_errors, record_type, text_list
 from salt.data.reader import Array, Layout, Scales
+from salt.data.remote import Place
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class StructuredReader:
 
     format = "structured"
 
-    def __init__(self, path: Path, scales: Scales) -> None:
+    def __init__(self, path: Place, scales: Scales) -> None:
         self.path = path
         self._handle = FileHandle(path)
         self._layouts: Mapping[str, Layout] | None = None
@@ -56,7 +57,9 @@ class StructuredReader:
         """Whole records, which is faster than taking some of the fields out of them."""
         problem = f"cannot be read at rows {start} to {stop} of '{dataset}'"
         with self._handle.opened() as file, plain_errors(self.path, problem):
-            records: Array = file[dataset][start:stop]
+            item = file[dataset]
+            with self._handle.ahead(item, np.arange(start, stop)):
+                records: Array = item[start:stop]
         return records
 
     def pick(self, dataset: str, rows: Array, fields: Sequence[str]) -> Entries:
@@ -68,7 +71,8 @@ class StructuredReader:
             table: ChunkTable | None = kept[key]
             if table is not None:
                 try:
-                    return table.pick(rows)
+                    with self._handle.ahead(file[dataset], rows):
+                        return table.pick(rows)
                 except UndecodableError:
                     log.debug("%s: HDF5 reads rows %d to %d of '%s'", self.path, rows[0], rows[-1], dataset)
             return pick_padded(self, dataset, rows, fields)
@@ -80,6 +84,10 @@ class StructuredReader:
     def close(self) -> None:
         """Closes the file in this process."""
         self._handle.close()
+
+    def end(self) -> None:
+        """Closes the file for good."""
+        self._handle.end()
 
 
 def _layout(item: Any) -> Layout:

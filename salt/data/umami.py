@@ -1,7 +1,6 @@
 """Umami files: one group for each object, its variables normalised and stacked in one array."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -9,6 +8,7 @@ import numpy as np
 
 from salt.data.hdf5 import FileHandle, plain_errors, text_list
 from salt.data.reader import Array, Layout, Scales
+from salt.data.remote import Place
 from salt.data.structured import DEFAULT_CHUNK
 from salt.errors import DataError
 
@@ -39,7 +39,7 @@ class UmamiReader:
 
     format = "umami"
 
-    def __init__(self, path: Path, scales: Scales) -> None:
+    def __init__(self, path: Place, scales: Scales) -> None:
         self.path = path
         self._scales = scales
         self._handle = FileHandle(path)
@@ -61,7 +61,8 @@ class UmamiReader:
         with self._handle.opened() as file, plain_errors(self.path, problem):
             group = file[dataset]
             columns = {name: i for i, name in enumerate(self._variables(group["inputs"]))}
-            inputs = group["inputs"][start:stop] if set(records.dtype.names or ()) & set(columns) else None
+            wanted = set(records.dtype.names or ()) & set(columns)
+            inputs = self._rows(group["inputs"], start, stop) if wanted else None
             for field in records.dtype.names or ():
                 if field in columns and inputs is not None:
                     values = inputs[..., columns[field]]
@@ -70,7 +71,7 @@ class UmamiReader:
                     with np.errstate(over="ignore"):
                         records[field] = values
                 else:
-                    values = _side_fields(group)[field][start:stop]
+                    values = self._rows(_side_fields(group)[field], start, stop)
                     records[field] = _codes(values) if values.ndim == 2 and layout.width is None else values
         return records
 
@@ -83,6 +84,15 @@ class UmamiReader:
     def close(self) -> None:
         """Closes the file in this process."""
         self._handle.close()
+
+    def end(self) -> None:
+        """Closes the file for good."""
+        self._handle.end()
+
+    def _rows(self, item: Any, start: int, stop: int) -> Array:
+        with self._handle.ahead(item, np.arange(start, stop)):
+            rows: Array = item[start:stop]
+        return rows
 
     def _variables(self, inputs: Any) -> tuple[str, ...]:
         found = {key: text_list(value) for key, value in inputs.attrs.items()}

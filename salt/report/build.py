@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from salt.data.remote import Place
 from salt.errors import ConfigError, DataError, unknown
 from salt.report.draw.style import styled
 from salt.report.files import Predictions, newest
@@ -74,7 +75,7 @@ def build(order: Order) -> Path:
 def samples(order: Order, histories: Sequence[History]) -> list[Section]:
     """The results of all taggers, a section for each sample."""
     files = _files(order)
-    groups: dict[tuple[Path, ...], list[Predictions]] = {}
+    groups: dict[tuple[Place, ...], list[Predictions]] = {}
     for file in files:
         groups.setdefault(file.sample, []).append(file)
     shown = [(file, tagger) for file in files for tagger in file.taggers() if tagger in (order.taggers or [tagger])]

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salt.data.formats import open_reader
-from salt.data.hdf5 import plain_errors, text_list
+from salt.data.hdf5 import FileHandle, plain_errors, text_list
+from salt.data.paths import found_again, named_place
 from salt.data.reader import Reader
+from salt.data.remote import Place
 from salt.errors import DataError, SaltError, unknown
 from salt.inputs import JETS, SHORT_NAMES, STANDARD_CLASSES
 from salt.report.flavours import in_order
@@ -57,25 +59,22 @@ class Predictions:
         self.num_jets = self.own.layouts()[JETS].num_rows
         with plain_errors(path, "cannot be read"), h5py.File(path, "r", locking=False) as file:
             self.model = str(file.attrs.get("model", ""))
-            self.test_files = tuple(Path(name) for name in text_list(file.attrs.get("test_files")) or ())
+            self.test_files = tuple(named_place(name) for name in text_list(file.attrs.get("test_files")) or ())
             self._units: Mapping[str, Mapping[str, str]] = _units(file.attrs)
         self.tests: tuple[Reader, ...] = ()
         self.doubt = ""
         try:
-            for test in self.test_files:
-                if not test.is_file():
-                    raise DataError(f"there is no {test}")
-            self.tests = tuple(open_reader(test, {}) for test in self.test_files)
+            self.tests = tuple(open_reader(found_again(test, "the test file"), {}) for test in self.test_files)
             self._check_same_jets()
         except (SaltError, OSError) as error:
             self.tests = ()
             self.doubt = f"the test file is left aside: {error}"
         for reader in self.tests[:1]:
-            with plain_errors(reader.path, "cannot be read"), h5py.File(reader.path, "r", locking=False) as file:
+            with FileHandle(reader.path).opened() as file:
                 self._units = self._units or _units(file.attrs)
 
     @property
-    def sample(self) -> tuple[Path, ...]:
+    def sample(self) -> tuple[Place, ...]:
         """Which jets these are: the test files, or the file itself where it does not name any."""
         return tuple(p.resolve() for p in self.test_files or (self.path,))
 
@@ -225,7 +224,7 @@ class Predictions:
 
 def newest(files: Sequence[Predictions]) -> list[Predictions]:
     """The newest file of each sample in each folder; of others it is said that they are left out."""
-    found: dict[tuple[Path, tuple[Path, ...]], Predictions] = {}
+    found: dict[tuple[Path, tuple[Place, ...]], Predictions] = {}
     for file in files:
         key = (file.path.parent, file.sample)
         other = found.get(key)

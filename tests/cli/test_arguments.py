@@ -96,6 +96,22 @@ def test_what_is_asked_for_on_top_of_a_saved_config(tmp_path: Path) -> None:
     assert on_top == {"trainer": {"precision": "bf16-mixed", "devices": "1"}}
 
 
+def test_a_server_takes_the_place_of_files_named_beneath_it(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("data: {train_file: a.h5, num_train: 5}")
+
+    def files(configs: tuple[str, ...], **flags: str) -> list[str | None]:
+        data = merge_layers(Arguments(configs, {"data": flags}), {}).tree["data"]
+        return [data.get(key) for key in ("source", "train_file", "val_file", "test_file")]
+
+    assert files((str(own),), source="unix:s") == ["unix:s", None, None, None]
+    assert files((str(own),), source="unix:s", test_file="t.h5") == ["unix:s", None, None, "t.h5"]
+    saved = tmp_path / "config.yaml"
+    saved.write_text("config_format: 1\ndata: {source: unix:s, train_file: null, val_file: null, test_file: null}")
+    assert files((str(saved),), test_file="t.h5") == ["unix:s", None, None, "t.h5"]
+    assert files((str(saved), str(own))) == ["unix:s", "a.h5", None, None]
+
+
 def test_a_config_of_a_later_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("config_format: 99\n")
     with pytest.raises(ConfigError, match="config_format 99"):
@@ -169,6 +185,8 @@ SHORT = [
     (["--gpu=3"], ["--trainer.accelerator=gpu", "--trainer.devices=[3]"]),
     (["-g", "-1"], ["--trainer.accelerator", "cpu"]),
     (["-j", "0"], ["--data.num_workers", "0"]),
+    (["-d", "unix:a.sock"], ["--data.source", "unix:a.sock"]),
+    (["--data_source=unix:a.sock"], ["--data.source=unix:a.sock"]),
     (["--n_cpu", "2"], ["--data.num_workers", "2"]),
     (["-n=5"], ["--trainer.max_epochs", "5"]),
     (["--n_epochs", "5"], ["--trainer.max_epochs", "5"]),

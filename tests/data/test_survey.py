@@ -85,5 +85,5 @@ def test_class_weights_follow_the_codes_of_the_file(tmp_path):
     standard = Target("jets", "id", "class", ("bjets", "cjets", "ujets"))
     names = tuple(enumerate(("bjets", "cjets", "ujets")))
     codes = {turned: names, fewer: names, standard: ((0, "ujets"), (4, "cjets"), (5, "bjets"), (15, "taujets"))}
-    weights = load_class_weights(path, INPUTS, codes)
+    weights = load_class_weights(str(path), INPUTS, codes)
     assert weights == {turned: (3.5, 1.0, 2.0), fewer: (3.5, 1.0), standard: (6.0, 5.0, 4.0)}
