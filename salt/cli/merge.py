@@ -88,12 +88,10 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
             result[key] = _merge(inherited, value)
         elif isinstance(inherited, Mapping) and "class_path" in inherited and isinstance(value, str):
             result[key] = _merge(inherited, {"class_path": value})
-        elif isinstance(value, Mapping) and "class_path" in value:
-            result[key] = _with_init_args(value)
         elif isinstance(inherited, str) and isinstance(value, Mapping):
-            result[key] = _with_init_args({"class_path": inherited, **value})
+            result[key] = _merge({}, {"class_path": inherited, **value})
         else:
-            result[key] = value
+            result[key] = _merge({}, value) if isinstance(value, Mapping) else value
     return result
 
 

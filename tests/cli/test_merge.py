@@ -93,3 +93,14 @@ def test_two_callbacks_of_one_class_stay_two() -> None:
     twice = merged("trainer: {callbacks: [Timer, Timer]}")["trainer"]["callbacks"]
     assert [c["class_path"] for c in twice][2:] == ["Timer", "Timer"]
     assert finish(merge({"trainer": {"callbacks": twice}}, {}))["trainer"]["callbacks"] == twice
+
+
+def test_arguments_beside_a_class_path_where_nothing_is_inherited() -> None:
+    head = {"class_path": "Classification", "input": "jets", "inner": {"class_path": "A", "init_args": {"x": 1}}}
+    found = merge({"trainer": {}}, {"model": {"encoder": {"class_path": "T", "layers": 2}, "tasks": {"a": head}}})
+    inner = {"class_path": "A", "init_args": {"x": 1}}
+    assert found["model"]["encoder"] == {"class_path": "T", "init_args": {"layers": 2}}
+    assert found["model"]["tasks"]["a"] == {
+        "class_path": "Classification",
+        "init_args": {"input": "jets", "inner": inner},
+    }

@@ -16,8 +16,8 @@ OWN = """
 import copy
 
 SMALL = {"name": "own", "model": {"embed_dim": 8, "pooling": "SumPooling", "tasks": {"flavour": {
-    "class_path": "Classification",
-    "init_args": {"input": "jets", "label": "flavour_label", "classes": ("bjets", "cjets", "ujets"), "hidden": (4,)}}}}}
+    "class_path": "Classification", "input": "jets", "label": "flavour_label", "classes": ("bjets", "cjets", "ujets"),
+    "hidden": (4,)}}}}
 
 def wide():
     found = copy.deepcopy(SMALL)
