@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -301,19 +301,29 @@ def test_a_socket_is_the_user_s_own_and_a_left_one_is_replaced(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
-def test_a_training_ends_with_the_weights_of_the_files(folder, devices):
-    shutil.copy("train_1.h5", "train.h5")
-    files = [word for word in SMALL_FILES if not word.startswith(("--data.train_file", "--data.val_file"))]
-    words = ["--config=simple.yaml", *files, "--data.batch_size=10", f"--trainer.devices={devices}"]
-    with serving("--files.train", "train.h5", "--files.val", "val.h5", "--bind", "unix:jets.sock") as server:
-        for name, data in (
-            ("here", ["--data.train_file=train.h5", "--data.val_file=val.h5"]),
-            ("there", ["-d", server.source]),
-        ):
-            command = [sys.executable, "-m", "salt", "fit", *words, *data, f"--name={name}", f"--run.run_id={name}"]
-            training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            assert training.communicate(timeout=900)[0] is not None
-            assert training.returncode == 0
-    states = [torch.load(f"logs/{n}/ckpts/last.ckpt", weights_only=False)["state_dict"] for n in ("here", "there")]
+def test_a_training_goes_on_after_its_server_was_killed(folder, devices):
+    left_out = ("--data.train_file", "--data.val_file", "--data.num_workers", "--trainer.max_epochs")
+    words = ["--config=simple.yaml", *(word for word in SMALL_FILES if not word.startswith(left_out))]
+    words += ["--data.batch_size=10", "--trainer.max_epochs=3", "--trainer.log_every_n_steps=5"]
+    words += [f"--trainer.devices={devices}", f"--data.num_workers={2 - devices}"]
+    with serving(*FILES, "--bind", "unix:jets.sock") as server:
+        train(words, "here", "--data.train_file=train_*.h5", "--data.val_file=val.h5").communicate(timeout=900)
+        training = train(words, "there", "-d", server.source)
+        while not any(len(path.read_text().splitlines()) > 3 for path in Path("there").glob("*/metrics.csv")):
+            assert training.poll() is None, training.communicate()[0]
+            time.sleep(0.02)
+        server.end(signal.SIGKILL)
+        time.sleep(1)
+        server.start()
+        output = training.communicate(timeout=900)[0]
+        assert training.returncode == 0, output
+    found = [path for name in ("here", "there") for path in Path(name).glob("*/ckpts/last.ckpt")]
+    states = [torch.load(path, weights_only=False)["state_dict"] for path in found]
+    assert len(states) == 2
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def train(words: list[str], name: str, *data: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "salt", "fit", *words, *data, f"--trainer.default_root_dir={name}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
