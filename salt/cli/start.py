@@ -147,6 +147,11 @@ def _choose(tree: Mapping[str, Any], ckpt_path: str | None, command: Sequence[st
         if full:
             return Start(kind=WARM_START, state=str(path), compared=_config_of(path))
         return Start(kind=WARM_START, weights=str(path))
+    for key in ("include", "exclude"):
+        if warm.get(key) not in (None, [], ["*"]):
+            raise ConfigError(
+                f"run.warm_start.{key} says what to load, but not from where; give --run.warm_start.checkpoint"
+            )
     return Start()
 
 

@@ -108,13 +108,15 @@ def make_plan(
         wishes: What is to be otherwise.
 
     Raises:
-        ConfigError: A wish names what does not exist, or two things would have one name.
+        ConfigError: A wish names what does not exist, two things would have one name, or nothing comes out.
     """
     for name in wishes.tasks:
         if name not in tasks:
             raise ConfigError(unknown("task", name, tasks, "in --tasks"))
     chosen = {name: task for name, task in tasks.items() if not wishes.tasks or name in wishes.tasks}
     outputs = [output for name, task in chosen.items() for output in _outputs(name, task, model)]
+    if not outputs:
+        raise ConfigError(f"there is nothing to export: {', '.join(chosen)} predicts no columns")
     for name, parts in wishes.combine.items():
         outputs = _combined(outputs, name, parts, model)
     names = _Renaming(wishes.rename)

@@ -32,18 +32,6 @@ class Density(nn.Module, ABC):
     def point(self, raw: Tensor) -> Tensor:
         """[A, size] to [A, P] likely values, with gradient: those that are fed back."""
 
-    @abstractmethod
-    def sample(self, raw: Tensor, uniform: Tensor) -> Tensor:
-        """Draws from it.
-
-        Args:
-            raw: [A, size] parameters.
-            uniform: [A, 1 + P] random numbers between 0 and 1, neither of which they are.
-
-        Returns:
-            [A, P].
-        """
-
     def begin(self, bias: Tensor) -> None:
         """Sets the [size] biases of the layer that gives the parameters, before anything is learnt."""
 
@@ -86,13 +74,8 @@ class Mixture(Density):
     def point(self, raw: Tensor) -> Tensor:
         """The centre of the most probable component."""
         logits_AK, mean_AKP, _ = self._split(raw)
-        return _pick(mean_AKP, logits_AK.argmax(-1))
-
-    def sample(self, raw: Tensor, uniform: Tensor) -> Tensor:
-        """A component, and a value of each variable in it."""
-        logits_AK, mean_AKP, width_AKP = self._split(raw)
-        chosen_A = _draw(logits_AK, uniform[:, 0])
-        return _pick(mean_AKP, chosen_A) + _pick(width_AKP, chosen_A) * uniform[:, 1:].logit()
+        chosen = logits_AK.argmax(-1)[:, None, None].expand(-1, 1, mean_AKP.shape[2])
+        return mean_AKP.gather(1, chosen).squeeze(1)
 
     def _split(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         components, variables = self.shape
@@ -140,32 +123,16 @@ class Bins(Density):
         """The logarithm of the probability of the intervals in which the values are."""
         log_NPb = self._logits(raw).log_softmax(-1)
         bin_NP = torch.searchsorted(self.edges, truth.T.contiguous().to(self.edges.dtype), right=True).T
-        return log_NPb.gather(-1, bin_NP[..., None]).squeeze(-1).sum(-1)
+        found: Tensor = log_NPb.gather(-1, bin_NP[..., None]).squeeze(-1).sum(-1)
+        return found
 
     def point(self, raw: Tensor) -> Tensor:
         """The centres of the most probable intervals, with the gradient of the mean (arXiv:1308.3432)."""
         logits_APb = self._logits(raw)
         mean_AP = (logits_APb.softmax(-1) * self.centres).sum(-1)
-        return mean_AP + (self._centre(logits_APb.argmax(-1)) - mean_AP).detach()
-
-    def sample(self, raw: Tensor, uniform: Tensor) -> Tensor:
-        """The centre of an interval of each variable."""
-        return self._centre(_draw(self._logits(raw), uniform[:, 1:]))
+        likeliest_AP: Tensor = self.centres.T.gather(0, logits_APb.argmax(-1))
+        return mean_AP + (likeliest_AP - mean_AP).detach()
 
     def _logits(self, raw: Tensor) -> Tensor:
-        return at_least_float32(raw).unflatten(-1, self.shape)
-
-    def _centre(self, bin_AP: Tensor) -> Tensor:
-        centre: Tensor = self.centres.T.gather(0, bin_AP)
-        return centre
-
-
-def _pick(x_AKP: Tensor, chosen_A: Tensor) -> Tensor:
-    return x_AKP.gather(1, chosen_A[:, None, None].expand(-1, 1, x_AKP.shape[2])).squeeze(1)
-
-
-def _draw(logits: Tensor, uniform: Tensor) -> Tensor:
-    """[..., K] logits and [...] random numbers to [...] classes."""
-    below = logits.softmax(-1).cumsum(-1) < uniform[..., None]
-    drawn: Tensor = below.sum(-1).clamp(max=logits.shape[-1] - 1)
-    return drawn
+        logits: Tensor = at_least_float32(raw).unflatten(-1, self.shape)
+        return logits

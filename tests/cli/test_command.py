@@ -211,7 +211,7 @@ def test_fast_dev_run_leaves_nothing(command: Command, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", zoo())
+@pytest.mark.parametrize("name", [name for name in zoo() if name != "pretrain"])  # Which writes no columns.
 def test_every_packaged_config_trains_and_scores(name: str, command: Command, tmp_path: Path) -> None:
     small = [w for w in SMALL if "logger" not in w]
     assert command("fit", "-m", name, *small, "--trainer.fast_dev_run", "2").code == 0

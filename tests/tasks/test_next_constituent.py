@@ -16,7 +16,7 @@ from salt.nn import AttentionPooling, GraphAttention, Transformer
 from salt.ragged import Ragged
 from salt.tasks import NextConstituent, Rollout
 from salt.tasks.contexts import draw
-from salt.tasks.density import Bins, Mixture
+from salt.tasks.density import Bins
 from salt.tasks.next_constituent import EVALUATION
 
 INPUTS = {"jets": Input(["pt", "eta"]), "tracks": Input(["d0", "pt", "phi"], max_count=20), "flows": Input(["pt"])}
@@ -289,20 +289,6 @@ def test_intervals_hold_as_many_values_each_and_their_gradient_is_that_of_the_me
     assert torch.isin(point[:, 0].detach(), density.centres[0]).all()
     mean = (raw.view(3, 2, 4).softmax(-1) * density.centres).sum()
     contracts.close(*(torch.autograd.grad(x, raw)[0] for x in (point.sum(), mean)), 1e-6)
-
-
-@pytest.mark.parametrize("density", [Mixture(2, 3), Bins(2, 16)])
-def test_samples_are_as_likely_as_is_said(density):
-    torch.manual_seed(4)
-    raw = torch.randn(1, density.size).expand(40_000, -1)
-    drawn = density.sample(raw, torch.rand(40_000, 3).clamp(1e-6, 1 - 1e-6))
-    if isinstance(density, Bins):
-        inside = torch.searchsorted(density.edges, drawn.T.contiguous(), right=True)
-        found = torch.stack([(inside == b).float().mean(1) for b in range(16)], 1)
-        contracts.close(found, raw[0].view(2, 16).softmax(-1), 0.01)
-        return
-    weight, mean = raw[0, :3].softmax(0), raw[0, 3:9].view(3, 2)
-    assert drawn.mean(0).tolist() == pytest.approx((weight[:, None] * mean).sum(0).tolist(), abs=0.05)
 
 
 WRONG = {
