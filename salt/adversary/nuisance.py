@@ -86,15 +86,12 @@ class Nuisance:
         """Takes bins as they were measured."""
         self.edges, self.centres = edges, tuple(centres)
 
-    def to(self, device: torch.device) -> None:
-        """Keeps what batches are compared with on their device."""
-        self._is_background = self._is_background.to(device)
-        self.edges = None if self.edges is None else self.edges.to(device)
-
     def bins(self, batch: JetBatch) -> Tensor:
         """[B] bins of the jets; -1 for those that are no background, or whose nuisance is not known."""
         assert self.edges is not None
-        found = torch.bucketize(batch.labels[self.target], self.edges, right=True)
+        values = batch.labels[self.target]
+        self.edges = self.edges.to(values.device)  # A copy at the first batch alone.
+        found = torch.bucketize(values, self.edges, right=True)
         return torch.where(self._counts(batch), found, -1)
 
     def scores(self, raw: Mapping[str, Any]) -> Tensor:
@@ -116,7 +113,9 @@ class Nuisance:
 
     def _counts(self, batch: JetBatch) -> Tensor:
         """[B] whether a jet is background whose nuisance is known."""
-        mask: Tensor = self._is_background[batch.labels[self.task.target]] & batch.labels[self.target].isfinite()
+        label = batch.labels[self.task.target]
+        self._is_background = self._is_background.to(label.device)
+        mask: Tensor = self._is_background[label] & batch.labels[self.target].isfinite()
         return mask
 
 
