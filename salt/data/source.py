@@ -13,13 +13,15 @@ from salt.data.packing import Packed, Part, concatenate, pack_constituents, pack
 from salt.data.paths import describe_file
 from salt.data.plan import InputPlan, plan_file
 from salt.data.reader import VALID, Array, Layout, Reader
-from salt.data.remote import Place
+from salt.data.remote import Place, RemoteFile
 from salt.data.selection import passes
 from salt.errors import DataError, unknown
 from salt.inputs import JETS, Input, Target
 
 BLOCK_ROWS = 500
 READ_ROWS = 1_000
+WAITING_THREADS = 4
+"""At least so many read from another machine, since they mostly wait."""
 
 
 class Source:
@@ -107,6 +109,8 @@ class Source:
             DataError: A value is not finite or a label unknown; the message has file, row and variable.
         """
         runs = list(self._runs(self.row_of(positions)))
+        if any(isinstance(path, RemoteFile) for path in self.paths):
+            threads = max(threads, WAITING_THREADS)
         if threads > 1 and len(runs) > 1:
             with ThreadPoolExecutor(threads, "reader") as pool:
                 return concatenate(list(pool.map(self._pack_run, *zip(*runs, strict=True))))

@@ -88,6 +88,8 @@ class UrlRanges:
             else:
                 first, last = [start for start, _ in spans], [stop for _, stop in spans]
                 found = self._system.cat_ranges([self._path] * len(spans), first, last, on_error="raise")
+                if self._known and self.identity() != dict(self._known):  # Such answers do not tell of which file.
+                    raise ChangedError("it was written")
         for (start, stop), data in zip(spans, found, strict=True):
             if len(data) != stop - start:
                 raise UnreachableError(f"{len(data)} instead of {stop - start} bytes came")

@@ -62,7 +62,8 @@ def listening(bind: str) -> Iterator[tuple[socket.socket, str]]:
         return
     host, port = _address(bind)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as one:
+    # Of a socket that says it is of TCP, asyncio sends what is written at once.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind((host, port))
