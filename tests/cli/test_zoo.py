@@ -56,6 +56,8 @@ def test_the_zoo_has_a_card_of_every_model(name: str, command: Command) -> None:
     for task, spec in tree["model"]["tasks"].items():
         assert re.search(rf"^{task} +{spec['class_path'].rpartition('.')[2]} ", result.out, re.MULTILINE)
     assert yaml.safe_load(result.out[result.out.index("\n#") :]) == tree
+    for said in re.findall("Tried on (.+)", result.out.partition("\n#")[2]):
+        assert re.search(rf"^tried on +{re.escape(said)}", result.out, re.MULTILINE)
 
 
 def test_the_list_has_the_parameters_that_a_training_has(command: Command) -> None:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from salt.report.backtest import Backtest
-from salt.report.draw.style import MARKERS, figure, plain_number, tagger_colour
+from salt.report.backtest import Backtest, Value
+from salt.report.draw.style import MARKERS, figure, plain_number, short_log, tagger_colour
 from salt.report.flavours import flavour_name
 from salt.report.slices import Slices
 
@@ -33,6 +33,8 @@ def draw(title: str, slices: Slices, found: Sequence[Backtest], metrics: Sequenc
         axes.set_ylabel(_name(metric), loc="center", fontsize=12)
         axes.grid(alpha=0.3, axis="y")
         axes.margins(y=0.12)
+        if metric.startswith("rejection"):
+            _logarithmic(axes, [value for each in found for one in each.slices if (value := one.values.get(metric))])
     jets = [each.jets for each in found[0].slices]
     panels[-1].bar(np.arange(len(jets)) + 0.5, jets, 0.96, color="#c8c8cc")
     panels[-1].set_ylabel("jets", loc="center", fontsize=12)
@@ -58,6 +60,13 @@ def _line(axes: Axes, found: Backtest, metric: str, position: int, number: int) 
     whole = found.whole.values.get(metric)
     if whole is not None and np.isfinite(whole.value):
         axes.axhline(whole.value, color=colour, linestyle="--", linewidth=0.9, alpha=0.8)
+
+
+def _logarithmic(axes: Axes, values: Sequence[Value]) -> None:
+    """An axis of rejections, on which a lower error that reaches 0 is cut off."""
+    ends = [x for v in values for x in (v.value, v.value + v.error, v.more_than) if np.isfinite(x)]
+    if ends:
+        short_log(axes, 0.6 * min(ends), 1.5 * max(ends))
 
 
 def _name_slices(axes: Axes, slices: Slices) -> None:
