@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from salt.cli.short_forms import FORMS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"<!-- (run|file: (?P<name>\S+)) -->\n```\w+\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -97,3 +99,9 @@ def test_every_packaged_config_is_described() -> None:
     described = (ROOT / "docs" / "configuration.md").read_text()
     for config in (ROOT / "salt" / "configs").glob("*.yaml"):
         assert f"`{config.name}`" in described
+
+
+def test_every_short_form_is_described() -> None:
+    described = (ROOT / "docs" / "configuration.md").read_text()
+    for form in FORMS:
+        assert f"| {', '.join(f'`{name}`' for name in form.names)} | `--{form.option}` |" in described

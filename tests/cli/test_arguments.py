@@ -201,6 +201,11 @@ SHORT = [
     (["-k", "a=b.ckpt"], ["--ckpt_path", "a=b.ckpt"]),
     (["-b", "5", "--data.batch_size=5"], ["--data.batch_size=5"]),
     (["--name", "-b", "-n", "3"], ["--name=-b", "--trainer.max_epochs=3"]),
+    (["-G", "pt"], ["--model.adversary.nuisance", "pt"]),
+    (["-R", "10"], ["--model.adversary.ratio", "10"]),
+    (["-A", "0.1"], ["--model.adversary.alpha", "0.1"]),
+    (["-B", "0.9"], ["--model.adversary.balance", "0.9"]),
+    (["-T=0.02"], ["--model.adversary.tolerance", "0.02"]),
     (["-m", "gn2"], ["--model", "gn2"]),
     (["-m", "mine:model", "--model.embed_dim", "8"], ["--model=mine:model", "--model.embed_dim=8"]),
 ]
