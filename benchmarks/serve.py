@@ -53,7 +53,7 @@ def rate(option: str, epoch: int) -> float:
     source = Source("FILE", readers, INPUTS, TARGETS)
     source.pack(source.row_of(source.block_edges()[:2]))
     found = source.num_jets / pass_seconds(source, Blocks.of(source.block_edges(), 1000, 0), epoch)
-    source.end()
+    source.close()
     return found
 
 

@@ -175,14 +175,14 @@ class JetDataModule(LightningDataModule):
     def teardown(self, stage: str) -> None:
         """Closes the files, and gives up what was staged after training."""
         for source in self._sources.values():
-            source.end()
+            source.close()
         if stage == "fit":
             self._release()
 
     def on_exception(self, exception: BaseException) -> None:
         """Gives up what was staged when training fails, and what is still waited for of another machine."""
         for source in self._sources.values():
-            source.end()
+            source.close()
         self._release()
 
     def train_dataloader(self) -> StepLoader:

@@ -45,7 +45,6 @@ class FileHandle:
         self._process = 0
         self._users = 0
         self._lock = threading.RLock()
-        self._ended = False
 
     def __call__(self) -> Any:
         """The open ``h5py.File``, to be used at once; `opened` is for what takes longer.
@@ -55,8 +54,6 @@ class FileHandle:
         """
         with self._lock:
             if self._file is None or self._process != os.getpid():
-                if self._ended:
-                    raise DataError(f"{self.path} is not read any more")
                 self.kept = {}
                 with plain_errors(self.path, "is not a complete HDF5 file"):
                     self._file = self._open()
@@ -109,11 +106,6 @@ class FileHandle:
             self.kept[key] = RowSpans.of(item)
         with self._stream.ahead(self.kept[key].between(rows)):
             yield
-
-    def end(self) -> None:
-        """Closes the file for good; who still waits for it is given up."""
-        self._ended = True
-        self.close()
 
     def close(self) -> None:
         """Closes the file in this process; the next call opens it again."""

@@ -207,11 +207,6 @@ class Source:
         for reader in self.readers:
             reader.close()
 
-    def end(self) -> None:
-        """Closes all files for good, also for those that still wait for what is on another machine."""
-        for reader in self.readers:
-            getattr(reader, "end", reader.close)()
-
     def _whole_chunks(self, reader: Reader, rows: int) -> int:
         """About so many rows, as a multiple of the chunks of what costs most to read."""
         layouts = [reader.layouts()[spec.dataset_of(name)] for name, spec in self.inputs.items()]

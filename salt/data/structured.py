@@ -85,10 +85,6 @@ class StructuredReader:
         """Closes the file in this process."""
         self._handle.close()
 
-    def end(self) -> None:
-        """Closes the file for good."""
-        self._handle.end()
-
 
 def _layout(item: Any) -> Layout:
     dtype = record_type(item)

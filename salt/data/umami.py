@@ -85,10 +85,6 @@ class UmamiReader:
         """Closes the file in this process."""
         self._handle.close()
 
-    def end(self) -> None:
-        """Closes the file for good."""
-        self._handle.end()
-
     def _rows(self, item: Any, start: int, stop: int) -> Array:
         with self._handle.ahead(item, np.arange(start, stop)):
             rows: Array = item[start:stop]

@@ -129,7 +129,7 @@ def test_workers_of_both_kinds_read_the_same(folder):
                 loader = StepLoader(source, order, lambda: 0, rank, 2, num_workers=workers, context=context)
                 found.append([contents(batch) for batch in loader])
                 del loader
-            source.end()
+            source.close()
     assert found[2:] == 3 * found[:2]
 
 
