@@ -32,7 +32,7 @@ SHORT = {
 """Options that make every training of the pages a short one."""
 
 
-LONG = ("devices", "preprocessing", "schedules", "terminal", "tutorial")
+LONG = ("adversary", "devices", "preprocessing", "schedules", "terminal", "tutorial")
 """Pages whose commands take minutes on a busy machine."""
 
 
