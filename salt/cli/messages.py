@@ -99,6 +99,7 @@ def check_specs(tree: Mapping[str, Any]) -> None:
     """
     _check_class_paths(tree)
     _check_optimizer(tree)
+    _check_adversary(tree)
     for path, spec in _specs(tree, ""):
         cls = _resolve(str(spec["class_path"]))
         arguments = spec.get("init_args")
@@ -124,6 +125,14 @@ def _check_class_paths(tree: Mapping[str, Any]) -> None:
         if not isinstance(spec, str) and not (isinstance(spec, Mapping) and "class_path" in spec):
             others = [other for other in tasks if other != name]
             raise ConfigError(unknown("task", name, others, "in model.tasks") + "; a new one needs a class_path")
+
+
+def _check_adversary(tree: Mapping[str, Any]) -> None:
+    """Its options say what it must not read; where that is left out the parser says only that they do not fit."""
+    options = (tree.get("model") or {}).get("adversary")
+    if isinstance(options, Mapping) and "class_path" not in options and options.get("nuisance") is None:
+        given = ", ".join(f"model.adversary.{key}" for key in options if key != "nuisance") or "model.adversary"
+        raise ConfigError(f"{given}: there is no adversary without model.adversary.nuisance; name a variable with -G")
 
 
 def _check_optimizer(tree: Mapping[str, Any]) -> None:

@@ -100,6 +100,11 @@ def test_scoring_and_loading_a_run(command: Command, files: Path) -> None:
 
 
 def test_a_file_without_the_nuisance(command: Command, files: Path) -> None:
+    ended = command("fit", "--config", "simple", *SMALL, "-A", "0.3")
+    assert (
+        "model.adversary.alpha: there is no adversary without model.adversary.nuisance; name a variable with -G"
+        in ended.err
+    )
     ended = command(*FIT, "-G", "Lxyz")
     assert ended.code == 1
     assert "unknown nuisance 'Lxyz' in dataset 'jets'; nearest: Lxy" in ended.err
