@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("file", type=Path, help="file of jets to score")
     parser.add_argument("--jets", type=int, default=10_000, help="how many of its jets")
-    parser.add_argument("--batch", type=int, default=250, help="jets a call of the batched graph")
+    parser.add_argument("--batch", type=int, default=1000, help="jets a call of the batched graph")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of ONNX Runtime in a call")
     asked = parser.parse_args()
     threads = f"{asked.threads} thread{'s' if asked.threads > 1 else ''}"
