@@ -18,7 +18,7 @@ from salt.export.plan import Wishes, make_plan
 from salt.model import JetTagger
 
 CONFIGS = Path(__file__).resolve().parents[2] / "salt" / "configs"
-OF_TRAINING = ("lrs_config", "optimizer", "balancing")
+OF_TRAINING = ("lrs_config", "optimizer", "balancing", "adversary")
 MODELS = [name for name in zoo() if name != "pretrain"]  # Which predicts nothing that could be exported.
 
 
